@@ -1,0 +1,106 @@
+"""Every error that K2 raises on purpose.
+
+K2Error
+├── UsageError            the user asked for something that cannot be done (exit code 2)
+│   ├── UnknownName       an exchange, table, symbol or timeframe that does not exist
+│   └── HomeInUse         another process works in this home
+├── FeedError             between the exchange and Kafka
+│   ├── Disconnected*     the connection ended
+│   └── SubscriptionRefused
+├── LogError              Kafka
+│   ├── BrokerUnavailable*
+│   ├── OffsetHole        offsets that the table still needs are gone from the topic
+│   └── OffsetBeyondEnd   the table is ahead of the topic: it was recreated
+├── LakeError             tables
+│   ├── CommitConflict*   another writer was first
+│   ├── SchemaMismatch
+│   ├── LakeUnavailable   the catalog or the store cannot be reached or read
+│   └── QueryRefused      SQL that writes or reaches outside the lake
+└── InvariantBroken       figures that must agree do not
+
+Those marked * can be retried; the class attribute ``retryable`` says so and nothing else decides it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class K2Error(Exception):
+    """Root of all errors of K2. The message names the thing, the value found and the next step."""
+
+    retryable = False
+
+
+class UsageError(K2Error):
+    """A request that cannot be carried out as it was made."""
+
+
+class UnknownName(UsageError):
+    """A name that is not among the known ones."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        self.kind, self.name, self.known = kind, name, sorted(known)
+        super().__init__(f"unknown {kind} {name!r}. Known: {', '.join(self.known)}.")
+
+
+class HomeInUse(UsageError):
+    """Another process holds the lock of this home."""
+
+
+class FeedError(K2Error):
+    """Something between the exchange and Kafka failed."""
+
+
+class Disconnected(FeedError):
+    """The connection to the exchange ended."""
+
+    retryable = True
+
+
+class SubscriptionRefused(FeedError):
+    """The exchange refused a subscription."""
+
+
+class LogError(K2Error):
+    """Kafka could not do what was asked."""
+
+
+class BrokerUnavailable(LogError):
+    """No broker answered in time."""
+
+    retryable = True
+
+
+class OffsetHole(LogError):
+    """Offsets that a table still needs are no longer in the topic."""
+
+
+class OffsetBeyondEnd(LogError):
+    """A table holds offsets that the topic has not reached."""
+
+
+class LakeError(K2Error):
+    """A table could not be read or written."""
+
+
+class CommitConflict(LakeError):
+    """Another writer committed first."""
+
+    retryable = True
+
+
+class SchemaMismatch(LakeError):
+    """A table's columns are not those of its record."""
+
+
+class LakeUnavailable(LakeError):
+    """The catalog or the store cannot be reached, or a file of a table cannot be read."""
+
+
+class QueryRefused(LakeError):
+    """SQL that would write, or reach outside the lake, or that is not one statement."""
+
+
+class InvariantBroken(K2Error):
+    """Figures that must agree do not: a bug or damaged data, never something to skip."""
