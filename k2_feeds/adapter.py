@@ -1,0 +1,173 @@
+"""The contract of an exchange: all that differs between two venues, and nothing else.
+
+An adapter knows addresses, messages and meanings. It holds no socket, clock, environment or log:
+the session, the simulator, Kafka and the tables work on this contract and never name a venue.
+To add an exchange, write one file in ``k2_feeds/adapters`` and list it in ``ADAPTERS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+
+class Channel(StrEnum):
+    """What a frame is about; decides its topic."""
+
+    TRADES = "trades"
+    QUOTES = "quotes"
+    CONTROL = "control"  # acknowledgement, refusal, heartbeat, pong, status
+    OTHER = "other"  # a well-known channel that K2 does not keep: depth, klines, REST snapshots
+    UNKNOWN = "unknown"  # malformed, or nothing the exchange is known to send
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a frame goes: its channel, and the exchange's symbol (the message key) where known."""
+
+    channel: Channel
+    exchange_symbol: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The exchange's answer to a subscription: ``key`` is one of those ``awaited`` named.
+
+    ``key`` is None where a refusal does not say what it refuses. ``detail`` is the exchange's own
+    text, empty when it accepted.
+    """
+
+    accepted: bool
+    key: str | None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Liveness:
+    """How a living connection of this exchange looks.
+
+    ``silent_after_s``: longest silence in frames before the connection counts as dead; None where
+    silence means nothing and only the WebSocket's own pings tell. ``rotate_after_s``: age at which
+    to open the next connection because the exchange closes old ones; None where it does not.
+    """
+
+    silent_after_s: float | None
+    rotate_after_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a frame, or one row of it (``frame_index``; -1 is the whole frame), cannot be read."""
+
+    frame_index: int
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a patient reading of one frame found: rows with their place in the frame, and faults."""
+
+    channel: Channel
+    rows: list[tuple[int, Any]] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class TradeColumns:
+    """Trades in columns, in the words of TRADE, numbers still as the exchange wrote them.
+
+    ``price`` and ``quantity`` are text. ``timestamp`` and ``event_time`` are int64 microseconds
+    since 1970 UTC or ISO 8601 text. A ``trade_id`` is unique within exchange and symbol.
+    """
+
+    exchange_symbol: pa.Array
+    trade_id: pa.Array
+    source_sequence: pa.Array
+    timestamp: pa.Array
+    event_time: pa.Array
+    price: pa.Array
+    quantity: pa.Array
+    side: pa.Array
+    trade_conditions: pa.Array
+    vendor_data: pa.Array
+    candle_eligible: pa.Array
+    trade_count: pa.Array
+
+
+class Adapter(Protocol):
+    """One exchange. Members are plain functions of their arguments: same input, same answer."""
+
+    @property
+    def exchange(self) -> str:
+        """K2's name of venue and market: ``binance``, ``binance_usdm``, ``kraken``."""
+
+    @property
+    def endpoint(self) -> str:
+        """Scheme and host of the public feed: ``wss://ws.kraken.com``, no path."""
+
+    @property
+    def liveness(self) -> Liveness:
+        """Kraken: a heartbeat every second. Binance: pings of WebSocket itself, 24 hours of age."""
+
+    def url(self, symbols: Sequence[str], endpoint: str | None = None) -> str:
+        """The address to connect to for these canonical symbols, before ``subscribe`` is sent.
+
+        ``endpoint`` replaces the exchange's own, as ``ws://127.0.0.1:9000`` for a simulator.
+        Binance: ``<endpoint>/stream``. Kraken: ``<endpoint>/v2``.
+        """
+
+    def subscribe(self, symbols: Sequence[str]) -> list[str]:
+        """The messages to send once connected, so that the trades of these symbols come.
+
+        Binance: ``{"method":"SUBSCRIBE","params":["btcusdt@trade"],"id":1}``. Kraken:
+        ``{"method":"subscribe","params":{"channel":"trade","symbol":["BTC/USDT"],...}}``.
+        """
+
+    def awaited(self, symbols: Sequence[str]) -> frozenset[str]:
+        """The keys of the answers that must all come before the subscription stands.
+
+        Binance answers each message: its id, ``{"1"}``. Kraken answers each symbol:
+        ``{"BTC/USDT", "ETH/USDT"}``.
+        """
+
+    def answer(self, payload: bytes) -> Answer | None:
+        """The answer to a subscription that this frame is, or None if it is anything else.
+
+        Binance: ``{"result":null,"id":1}`` accepts, ``{"error":{...},"id":1}`` refuses. Kraken:
+        ``{"method":"subscribe","success":true,"result":{"symbol":"BTC/USDT",...}}`` accepts,
+        ``"success":false`` with ``error`` refuses. Never raises.
+        """
+
+    def exchange_symbol(self, symbol: str) -> str:
+        """The exchange's spelling of a canonical symbol, as it stands in its trades.
+
+        ``BTC-USDT`` is ``BTCUSDT`` on Binance (streams use it in lower case) and ``BTC/USDT`` on
+        Kraken. Raises UsageError if ``symbol`` is not written BASE-QUOTE.
+        """
+
+    def classify(self, payload: bytes) -> Route:
+        """The channel and symbol of a frame, in about a microsecond. Never raises.
+
+        A guess from the first bytes where they are those of a usual frame, a full decoding else;
+        it chooses topic and key, the parser alone decides what a frame means.
+        """
+
+    def decode(self, payload: bytes) -> Any:
+        """The usual frame of trades, typed and complete. Raises one of ``WIRE_ERRORS`` if not."""
+
+    def rows(self, decoded: Sequence[Any]) -> tuple[list[int], list[int], list[Any]]:
+        """Position of the frame, position within the frame and row, of all trades of ``decode``."""
+
+    def reread(self, payload: bytes) -> Reading:
+        """What a frame is that ``decode`` refused: another channel, some good rows, faults.
+
+        Never raises; a frame of trades with neither rows nor faults counts as control.
+        """
+
+    def columns(self, rows: Sequence[Any]) -> TradeColumns:
+        """The columns of rows that are all of one type (Binance: trades, or aggregated ones)."""
