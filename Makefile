@@ -1,0 +1,52 @@
+# Each target does its own set-up in .venv, with pip alone, from the lock files.
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
+PRODUCT := $(VENV)/.k2-product
+DEV := $(VENV)/.k2-dev
+COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --no-annotate -q pyproject.toml --group build
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench lock clean
+
+help: ## Show what there is to make
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 8
+
+demo: $(PRODUCT) ## Run the whole platform on this machine, against a simulated exchange
+	@exec $(BIN)/k2 demo
+
+test: $(DEV) ## Run the tests
+	@$(BIN)/python -m pytest
+
+lint: $(DEV) ## Check style, types and who imports whom
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(DEV) ## Measure frames and trades per second of every stage
+	@$(BIN)/python -m benchmarks
+
+lock: ## Pin the dependencies again (needs uv)
+	@$(COMPILE) -o requirements.lock
+	@$(COMPILE) --extra postgres --group dev -c requirements.lock -o requirements-dev.lock
+
+clean: ## Remove the environment, the caches and the demo's state
+	rm -rf $(VENV) .k2 .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf build dist *.egg-info
+
+# The stamps stand inside the environment: whoever removes .venv removes them as well.
+$(PRODUCT): requirements.lock pyproject.toml
+	@PYTHON="$(PYTHON)" ./deploy/environment.sh $(VENV)
+	@echo "installing the dependencies (some minutes the first time)"
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-build-isolation --no-deps -e .
+	@touch $@
+
+$(DEV): $(PRODUCT) requirements-dev.lock
+	@echo "installing what the tests need"
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
