@@ -1,0 +1,129 @@
+"""Bronze: frames with their Kafka coordinates, exactly once.
+
+The offsets live in the summary of the snapshot that carries the rows, so both appear together or
+not at all. A row is known by (epoch, topic, partition, offset); an epoch is one life of the topic.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyiceberg.table import Table
+
+from k2_lake.commit import commit
+from k2_lake.history import Mode, summary_value
+from k2_lake.results import StepResult
+from k2_market.errors import InvariantBroken, LakeError, OffsetBeyondEnd
+from k2_market.records import RAW_FRAME
+
+KAFKA = "k2.kafka"
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where reading of the topic goes on: ``offsets`` is the next offset by partition."""
+
+    epoch: int
+    cluster_id: str
+    offsets: Mapping[int, int] = field(default_factory=dict)
+
+
+def position(table: Table) -> Position | None:
+    """The position that the table's lineage records, None for a table without rows.
+
+    Raises LakeError for a table that has rows but no record of offsets: another writer's.
+    """
+    value = summary_value(table, KAFKA)
+    if value is None:
+        if table.current_snapshot() is not None and table.scan().count():
+            raise LakeError(
+                f"{_name(table)} has rows but no snapshot with Kafka offsets: it cannot be continued "
+                "without losing or doubling frames. Roll it back to a snapshot written by K2."
+            )
+        return None
+    found = json.loads(value)
+    return Position(
+        found["epoch"], found["cluster"], {int(p): int(o) for p, o in found["next"].items()}
+    )
+
+
+def resume(table: Table, topic: str, cluster_id: str, *, new_cluster_is_expected: bool) -> Position:
+    """Where to read on in this cluster.
+
+    A cluster other than the recorded one begins a new epoch by itself only where that is expected:
+    the embedded broker is new at every start. Elsewhere it raises OffsetBeyondEnd.
+    """
+    found = position(table)
+    if found is None:
+        return Position(1, cluster_id)
+    if found.cluster_id == cluster_id:
+        return found
+    if new_cluster_is_expected:
+        return Position(found.epoch + 1, cluster_id)
+    raise OffsetBeyondEnd(
+        f"{_name(table)} was filled from the Kafka cluster {found.cluster_id!r}, but {topic} is served by "
+        f"{cluster_id!r}. Was the cluster replaced? Check K2_KAFKA_BOOTSTRAP; "
+        "to begin a new epoch with the topic as it is now: `k2 bronze new-epoch`."
+    )
+
+
+def append_frames(
+    table: Table, at: Position, frames: pa.Table, next_offsets: Mapping[int, int]
+) -> tuple[Position, StepResult]:
+    """Append frames read from ``at`` on and record that reading goes on at ``next_offsets``.
+
+    ``frames`` has the columns of RawFrame but ``epoch``, contiguous in offset within a partition.
+    Raises CommitConflict when another writer has moved the table since ``at`` was read from it.
+    """
+    _require_contiguous(table, at, frames, next_offsets)
+    rows = frames.append_column(
+        RAW_FRAME.schema.field("epoch"), pa.repeat(pa.scalar(at.epoch, pa.int32()), frames.num_rows)
+    )
+    after = Position(at.epoch, at.cluster_id, {**at.offsets, **next_offsets})
+    commit(
+        table,
+        add=[rows.select(RAW_FRAME.columns).cast(RAW_FRAME.schema)],
+        mode=Mode.APPEND,
+        days=pc.unique(frames["ingest_date"]).to_pylist(),
+        figures={"frames": frames.num_rows},
+        extra={KAFKA: _kafka_json(frames, at, after)},
+    )
+    return after, StepResult.of(table, changed=True, figures={"frames": frames.num_rows})
+
+
+def _kafka_json(frames: pa.Table, at: Position, after: Position) -> str:
+    return json.dumps(
+        {
+            "epoch": after.epoch,
+            "cluster": after.cluster_id,
+            "topic": frames["kafka_topic"][0].as_py(),
+            "batch": uuid.uuid4().hex,
+            "start": {str(p): at.offsets.get(p, 0) for p in after.offsets},
+            "next": {str(p): o for p, o in after.offsets.items()},
+        }
+    )
+
+
+def _require_contiguous(
+    table: Table, at: Position, frames: pa.Table, next_offsets: Mapping[int, int]
+) -> None:
+    counted = frames.group_by("kafka_partition").aggregate(
+        [("kafka_offset", "count"), ("kafka_offset", "min"), ("kafka_offset", "max")]
+    )
+    for row in counted.to_pylist():
+        partition, count = row["kafka_partition"], row["kafka_offset_count"]
+        start, end = at.offsets.get(partition, 0), next_offsets[partition]
+        if (row["kafka_offset_min"], row["kafka_offset_max"] + 1, count) != (start, end, end - start):
+            raise InvariantBroken(
+                f"{_name(table)}: {count} frames of partition {partition} were to fill the offsets "
+                f"{start} to {end}, but they span {row['kafka_offset_min']} to {row['kafka_offset_max']}."
+            )
+
+
+def _name(table: Table) -> str:
+    return ".".join(table.name()[-2:])

@@ -1,0 +1,141 @@
+"""Candles: 1m from gold trades, every coarser timeframe from the next finer one.
+
+A tick computes the windows that new trades fall into, from all trades of those windows, and
+rewrites the day's small files. A recompute makes the day whole. Both give identical rows, and a
+computation that changes nothing commits no rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyiceberg.expressions import And, BooleanExpression, GreaterThanOrEqual, LessThan
+from pyiceberg.table import Table
+
+from k2_lake.catalog import Lake
+from k2_lake.commit import commit, retry_conflicts
+from k2_lake.engine import Engine, Input, statement
+from k2_lake.history import Change, Consumed, Mode, changes_since, consumed, head_sequence
+from k2_lake.results import StepResult
+from k2_lake.scan import Files, appended, of_day, planned
+from k2_lake.tables import TRADES_TABLE, candle_name
+from k2_market.records import CANDLE, TRADE
+from k2_market.timeframes import Timeframe, timeframe
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@retry_conflicts
+def build_candles(
+    lake: Lake, engine: Engine, name: str, day: date, *, recompute: bool = False
+) -> StepResult:
+    """Bring one day of ``gold.ohlcv_<name>`` up to date with its source.
+
+    Figures: candles (rows of the day afterwards), windows (computed), changed (rows that differ
+    from before), recomputed (1 if the whole day was computed). Raises UnknownName.
+    """
+    frame = timeframe(name)
+    source_name = TRADES_TABLE if frame.source is None else candle_name(frame.source)
+    table, source = lake.table(candle_name(name)), lake.table(source_name)
+    done = consumed(table).get(source_name, Consumed())
+    changes = changes_since(source, done.through)
+    pending = done.pending(changes).get(day, [])
+    old = planned(table, CANDLE.schema, of_day("window_date", day))
+    if not pending and not recompute:
+        return StepResult.of(table, changed=False, figures=_figures(old.rows, 0, 0, whole=False))
+    before = engine.query("select * from candles", {"candles": old}, CANDLE.schema)
+    partial = frame.source is None and not recompute and before.num_rows and _only_appends(pending)
+    if partial:
+        touched = _touched(engine, source, pending, frame)
+        windows = _of_windows(engine, source, day, touched, frame)
+        rows = _replaced(before, windows)
+    else:
+        windows = rows = _of_day(engine, source, day, frame)
+    rows = rows.sort_by([(c, "ascending") for c in CANDLE.key])
+    differing = _differing(before, rows)
+    figures = _figures(rows.num_rows, windows.num_rows, differing, whole=not partial)
+    commit(
+        table,
+        add=[rows] if differing else (),
+        remove=old.files if differing else (),
+        mode=Mode.APPEND if partial else Mode.RECOMPUTE,
+        days=[day] if differing else [],
+        sources={source_name: done.after(day, changes, head_sequence(source))},
+        figures=figures,
+    )
+    return StepResult.of(table, changed=differing > 0, figures=figures)
+
+
+def candle_sql(frame: Timeframe, trades: str = "trades") -> str:
+    """The statement that makes candles of ``frame`` from ``trades`` or, coarser, ``candles``."""
+    head = statement("ohlcv_1m" if frame.source is None else "ohlcv_rollup")
+    return head.format(us=frame.micros, trades=trades) + statement("ohlcv_tail").format(us=frame.micros)
+
+
+def _of_day(engine: Engine, source: Table, day: date, frame: Timeframe) -> pa.Table:
+    inputs: dict[str, Input]
+    if frame.source is None:
+        inputs = {"trades": planned(source, TRADE.schema, of_day("trade_date", day))}
+    else:
+        inputs = {"candles": planned(source, CANDLE.schema, of_day("window_date", day))}
+    return engine.query(candle_sql(frame), inputs, CANDLE.schema)
+
+
+def _only_appends(pending: Iterable[Change]) -> bool:
+    return all(change.mode is Mode.APPEND for change in pending)
+
+
+def _touched(
+    engine: Engine, source: Table, pending: Sequence[Change], frame: Timeframe
+) -> pa.Table:
+    added = appended(source, [c.snapshot for c in pending], TRADE.schema)
+    return engine.query(statement("touched_windows").format(us=frame.micros), {"added": added})
+
+
+def _of_windows(
+    engine: Engine, source: Table, day: date, touched: pa.Table, frame: Timeframe
+) -> pa.Table:
+    """The candles of the touched windows, from all trades in them."""
+    bounds = pc.min_max(touched["us"]).as_py()
+    start = EPOCH + timedelta(microseconds=bounds["min"])
+    end = EPOCH + timedelta(microseconds=bounds["max"]) + frame.length
+    exchanges = pc.unique(touched["exchange"]).to_pylist()
+    trades = planned(
+        source, TRADE.schema, And(of_day("trade_date", day, exchanges), _between(start, end))
+    )
+    within = statement("trades_in_windows").format(
+        us=frame.micros, start=start.isoformat(), end=end.isoformat()
+    )
+    inputs: dict[str, Input] = {"trades": trades, "touched": touched}
+    return engine.query(candle_sql(frame, f"({within})"), inputs, CANDLE.schema)
+
+
+def _between(start: datetime, end: datetime) -> BooleanExpression:
+    return And(
+        GreaterThanOrEqual("timestamp", start.isoformat()), LessThan("timestamp", end.isoformat())
+    )
+
+
+def _replaced(before: pa.Table, windows: pa.Table) -> pa.Table:
+    """``before`` with the rows of ``windows`` in place of those with the same key."""
+    keys = list(CANDLE.key)
+    kept = before.join(windows.select(keys), keys=keys, join_type="left anti")
+    return pa.concat_tables([kept.select(CANDLE.columns).cast(CANDLE.schema), windows])
+
+
+def _differing(before: pa.Table, after: pa.Table) -> int:
+    """Rows that are in one of the two and not in the other, a changed row counted once."""
+    columns = list(CANDLE.columns)
+    joined = after.join(before, keys=columns, join_type="left anti").num_rows
+    keys = list(CANDLE.key)
+    gone = before.select(keys).join(after.select(keys), keys=keys, join_type="left anti").num_rows
+    return joined + gone
+
+
+def _figures(candles: int, windows: int, changed: int, *, whole: bool) -> dict[str, int]:
+    return {"candles": candles, "windows": windows, "changed": changed, "recomputed": int(whole)}
+
+

@@ -1,0 +1,130 @@
+"""Opening the lake: the Iceberg catalog, the warehouse and their settings.
+
+SQLite by default, PostgreSQL for more than one machine; a folder by default, any S3-compatible
+store by its URL.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.partitioning import PARTITION_FIELD_ID_START, PartitionField, PartitionSpec
+from pyiceberg.schema import Schema, assign_fresh_schema_ids
+from pyiceberg.table import Table
+from pyiceberg.transforms import IdentityTransform
+from sqlalchemy.exc import SQLAlchemyError
+
+from k2_lake.tables import PROPERTIES, TABLES, TableDef, table_def
+from k2_market.errors import LakeUnavailable, SchemaMismatch
+
+CATALOG_NAME = "k2"
+
+
+@dataclass(frozen=True)
+class LakeSettings:
+    """Where the lake is. ``store`` holds PyIceberg's file-store properties (endpoint, region)."""
+
+    home: Path
+    catalog_uri: str
+    warehouse: str
+    store: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def from_environment(cls, env: Mapping[str, str], home: Path | None = None) -> LakeSettings:
+        """Settings from K2_HOME, K2_CATALOG_URI, K2_WAREHOUSE, K2_S3_* and AWS_* variables.
+
+        An explicit ``home`` wins over K2_HOME. Credentials come from the environment alone.
+        """
+        where = (home or Path(env.get("K2_HOME", ".k2"))).absolute()
+        names = {
+            "K2_S3_ENDPOINT": "s3.endpoint",
+            "K2_S3_REGION": "s3.region",
+            "AWS_ACCESS_KEY_ID": "s3.access-key-id",
+            "AWS_SECRET_ACCESS_KEY": "s3.secret-access-key",
+        }
+        return cls(
+            home=where,
+            catalog_uri=env.get("K2_CATALOG_URI", f"sqlite:///{where}/catalog.db?timeout=30"),
+            warehouse=env.get("K2_WAREHOUSE", f"file://{where}/warehouse"),
+            store={prop: env[name] for name, prop in names.items() if name in env},
+        )
+
+
+@dataclass(frozen=True)
+class Lake:
+    """The tables of one warehouse. Tables are created when first asked for."""
+
+    settings: LakeSettings
+
+    @cached_property
+    def catalog(self) -> SqlCatalog:
+        """The Iceberg catalog. Raises LakeUnavailable when it cannot be opened."""
+        self._prepare_sqlite()
+        try:
+            catalog = SqlCatalog(
+                CATALOG_NAME,
+                uri=self.settings.catalog_uri,
+                warehouse=self.settings.warehouse,
+                **self.settings.store,
+            )
+        except SQLAlchemyError as error:
+            raise LakeUnavailable(
+                f"the catalog cannot be opened: {error.__class__.__name__}. "
+                "Check K2_CATALOG_URI and that its database is running."
+            ) from error
+        for namespace in sorted({t.namespace for t in TABLES.values()}):
+            catalog.create_namespace_if_not_exists(namespace)
+        return catalog
+
+    def table(self, name: str) -> Table:
+        """The table as it is now, created empty if it does not exist yet. Raises UnknownName."""
+        definition = table_def(name)
+        try:
+            table = self.catalog.load_table(name)
+        except NoSuchTableError:
+            return self._create(definition)
+        _require_columns(table, definition)
+        return table
+
+    def _create(self, definition: TableDef) -> Table:
+        schema = iceberg_schema(self.catalog, definition)
+        fields = [
+            PartitionField(schema.find_field(column).field_id, PARTITION_FIELD_ID_START + i, IdentityTransform(), column)
+            for i, column in enumerate(definition.partition_columns)
+        ]
+        return self.catalog.create_table_if_not_exists(
+            definition.name,
+            schema,
+            partition_spec=PartitionSpec(*fields),
+            properties={**PROPERTIES, "comment": definition.doc},
+        )
+
+    def _prepare_sqlite(self) -> None:
+        path = self.settings.catalog_uri.removeprefix("sqlite:///").split("?")[0]
+        if path == self.settings.catalog_uri:
+            return
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(path, timeout=30)
+        # Readers must not block the writer; the mode is kept in the file.
+        connection.execute("pragma journal_mode=wal")
+        connection.close()
+
+
+def iceberg_schema(catalog: SqlCatalog, definition: TableDef) -> Schema:
+    """The Iceberg schema of a table: ids in column order, docs from the record."""
+    return assign_fresh_schema_ids(catalog._convert_schema_if_needed(definition.schema))
+
+
+def _require_columns(table: Table, definition: TableDef) -> None:
+    found, expected = list(table.schema().column_names), definition.record.columns
+    if [c for c in found if "." not in c] != expected:
+        raise SchemaMismatch(
+            f"{definition.name} has the columns {found}, its record {definition.record.name} has "
+            f"{expected}. The lake was written by another version of K2: use that one, or a new home."
+        )

@@ -1,0 +1,87 @@
+"""The engine for one machine: DuckDB in process, in memory, reading the planned files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as ds
+from pyiceberg.io.pyarrow import PyArrowFileIO
+
+from k2_lake.engine import Input
+from k2_lake.scan import Files, local_path
+from k2_market.errors import LakeUnavailable
+
+Connect = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
+
+# The common subset lacks these two: the names are Spark's.
+PRELUDE = """
+set timezone = 'UTC';
+create or replace temp macro unix_micros(t) as epoch_us(t);
+create or replace temp macro timestamp_micros(u) as make_timestamp(u)::timestamptz;
+"""
+
+
+@contextmanager
+def memory_connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A private in-memory database."""
+    connection = duckdb.connect(":memory:")
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+class DuckDBEngine:
+    """Runs statements in a fresh in-memory database each: nothing is shared, nothing is locked.
+
+    ``connect`` yields the connection; Dagster's DuckDBResource has such a method. ``io`` reads
+    stores that DuckDB does not reach by itself.
+    """
+
+    name = "duckdb"
+
+    def __init__(self, connect: Connect = memory_connection, io: PyArrowFileIO | None = None) -> None:
+        self._connect = connect
+        self._io = io
+
+    def query(self, sql: str, inputs: Mapping[str, Input], schema: pa.Schema | None = None) -> pa.Table:
+        """See ``Engine.query``. Raises LakeUnavailable when a data file cannot be read."""
+        with self._connect() as connection:
+            connection.execute(PRELUDE)
+            try:
+                for name, source in inputs.items():
+                    bind(connection, name, source, self._io)
+                result = connection.sql(sql).to_arrow_table()
+            except (duckdb.IOException, FileNotFoundError) as error:
+                raise LakeUnavailable(
+                    f"a data file cannot be read: {error}. Run `k2 doctor`, or recompute the day."
+                ) from error
+        return result if schema is None else result.select(schema.names).cast(schema)
+
+
+def bind(
+    connection: duckdb.DuckDBPyConnection, name: str, source: Input, io: PyArrowFileIO | None = None
+) -> None:
+    """Make ``source`` visible under ``name``; columns the files lack are an error, not null."""
+    if isinstance(source, pa.Table):
+        connection.register(name, source)
+    elif not source.files:
+        connection.register(name, source.schema.empty_table())
+    else:
+        paths = [local_path(p) for p in source.paths]
+        if all(p is not None for p in paths):
+            connection.read_parquet([p for p in paths if p is not None]).create_view(name)
+        else:
+            connection.register(name, _dataset(source, io))
+
+
+def _dataset(source: Files, io: PyArrowFileIO | None) -> ds.Dataset:
+    if io is None:
+        raise LakeUnavailable(f"{source.paths[0]} is in a store and no credentials were given for it.")
+    scheme, netloc, _ = PyArrowFileIO.parse_location(source.paths[0])
+    filesystem = io.fs_by_scheme(scheme, netloc)
+    paths = [PyArrowFileIO.parse_location(p)[2] for p in source.paths]
+    return ds.dataset(paths, schema=source.schema, filesystem=filesystem, format="parquet")

@@ -1,0 +1,172 @@
+"""What a snapshot's summary says of the commit, and what a table made from another has consumed.
+
+Every commit of K2 carries in its summary the mode, the days it touched and how far it has consumed
+each source. So progress and rows are one atomic fact: there is no state beside the tables that
+could disagree with them after a kill, and a rollback rewinds both.
+
+Order among the snapshots of a table is Iceberg's sequence number.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot, ancestors_of
+
+from k2_market.errors import InvariantBroken
+
+MODE, DAYS, SOURCES, FIGURES = "k2.mode", "k2.days", "k2.sources", "k2.figures"
+
+
+class Mode(StrEnum):
+    """How a commit changed its table."""
+
+    APPEND = "append"
+    """Rows were added; those that were there stay as they were."""
+
+    RECOMPUTE = "recompute"
+    """The named days were computed anew: whoever consumed them must compute them anew too."""
+
+    MAINTENANCE = "maintenance"
+    """Files changed, rows did not."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One commit of a source, as its consumers see it."""
+
+    sequence: int
+    snapshot: Snapshot
+    mode: Mode
+    days: frozenset[date]
+
+
+@dataclass(frozen=True)
+class Consumed:
+    """How much of a source a table contains.
+
+    Every change up to sequence ``through`` is in, whatever its day; for the days in ``ahead``,
+    every change up to the sequence given there.
+    """
+
+    through: int = 0
+    ahead: Mapping[date, int] = field(default_factory=dict)
+
+    def of(self, day: date) -> int:
+        """The sequence up to which that day is complete."""
+        return max(self.through, self.ahead.get(day, 0))
+
+    def pending(self, changes: Iterable[Change]) -> dict[date, list[Change]]:
+        """The days with changes not consumed yet, each with those changes, oldest first."""
+        found: dict[date, list[Change]] = {}
+        for change in changes:
+            for day in change.days:
+                if change.sequence > self.of(day):
+                    found.setdefault(day, []).append(change)
+        return found
+
+    def after(self, day: date, changes: Iterable[Change], head: int) -> Consumed:
+        """What is consumed once ``day`` has been computed from the source at sequence ``head``.
+
+        ``changes`` are those after ``through``. ``through`` moves over every leading change whose
+        days are all complete, so that ``ahead`` stays as short as the work outstanding.
+        """
+        ahead = {**self.ahead, day: head}
+        through = self.through
+        for change in changes:
+            if any(max(through, ahead.get(d, 0)) < change.sequence for d in change.days):
+                break
+            through = change.sequence
+        return Consumed(through, {d: s for d, s in ahead.items() if s > through})
+
+    def to_json(self) -> dict[str, object]:
+        """A form for the summary."""
+        return {"through": self.through, "ahead": {d.isoformat(): s for d, s in self.ahead.items()}}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, object]) -> Consumed:
+        """The inverse of ``to_json``."""
+        ahead = value["ahead"]
+        assert isinstance(ahead, dict)
+        return cls(
+            int(str(value["through"])), {date.fromisoformat(d): int(s) for d, s in ahead.items()}
+        )
+
+
+def lineage(table: Table) -> list[Snapshot]:
+    """The current snapshot and its ancestors that are still kept, newest first."""
+    head = table.current_snapshot()
+    return [] if head is None else list(ancestors_of(head, table.metadata))
+
+
+def head_sequence(table: Table) -> int:
+    """The sequence number of the current snapshot, 0 for a table without one."""
+    head = table.current_snapshot()
+    return 0 if head is None else (head.sequence_number or 0)
+
+
+def snapshot_at(table: Table, sequence: int) -> int | None:
+    """The id of the newest kept snapshot that is not newer than ``sequence``, None if there is none."""
+    for snapshot in lineage(table):
+        if (snapshot.sequence_number or 0) <= sequence:
+            return snapshot.snapshot_id
+    return None
+
+
+def summary_value(table: Table, key: str) -> str | None:
+    """The newest value of that key in the lineage, None if no kept snapshot has it."""
+    for snapshot in lineage(table):
+        if snapshot.summary is not None and key in snapshot.summary.additional_properties:
+            return snapshot.summary.additional_properties[key]
+    return None
+
+
+def consumed(table: Table) -> dict[str, Consumed]:
+    """By source table, what ``table`` contains of it."""
+    value = summary_value(table, SOURCES)
+    return {} if value is None else {k: Consumed.from_json(v) for k, v in json.loads(value).items()}
+
+
+def changes_since(table: Table, sequence: int) -> list[Change]:
+    """The changes of ``table`` after that sequence, oldest first, maintenance left out.
+
+    Raises InvariantBroken when snapshots have been expired that a consumer still needed.
+    """
+    found: list[Change] = []
+    oldest = None
+    for snapshot in lineage(table):
+        if (snapshot.sequence_number or 0) <= sequence:
+            break
+        oldest = snapshot
+        change = _change(snapshot)
+        if change.mode is not Mode.MAINTENANCE and change.days:
+            found.append(change)
+    else:
+        if sequence > 0 or (oldest is not None and oldest.parent_snapshot_id is not None):
+            _require_contiguous(table, oldest, sequence)
+    return found[::-1]
+
+
+def _change(snapshot: Snapshot) -> Change:
+    properties = {} if snapshot.summary is None else snapshot.summary.additional_properties
+    return Change(
+        sequence=snapshot.sequence_number or 0,
+        snapshot=snapshot,
+        mode=Mode(properties.get(MODE, Mode.RECOMPUTE)),
+        days=frozenset(date.fromisoformat(d) for d in json.loads(properties.get(DAYS, "[]"))),
+    )
+
+
+def _require_contiguous(table: Table, oldest: Snapshot | None, sequence: int) -> None:
+    if oldest is None or oldest.parent_snapshot_id is None:
+        return
+    raise InvariantBroken(
+        f"{'.'.join(table.name()[-2:])} keeps no snapshot older than sequence {oldest.sequence_number}, "
+        f"but a table made from it has consumed only up to {sequence}. "
+        "Recompute the days of that table: k2 backfill."
+    )

@@ -1,0 +1,30 @@
+"""What a step tells of its work: the figures that a run shows and that checks compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pyiceberg.table import Table
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """The outcome of one step on one table.
+
+    ``snapshot_id`` is the table's head afterwards (None while it has none), ``changed`` whether
+    rows changed, ``figures`` what was counted, by name.
+    """
+
+    table: str
+    snapshot_id: int | None
+    changed: bool
+    figures: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, table: Table, *, changed: bool, figures: Mapping[str, int]) -> StepResult:
+        """The result for a table that has just been committed to, or left alone."""
+        head = table.current_snapshot()
+        return cls(
+            ".".join(table.name()[-2:]), None if head is None else head.snapshot_id, changed, figures
+        )

@@ -1,0 +1,84 @@
+"""Which files hold the rows: of a day, of a snapshot, of a range of ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from urllib.parse import unquote, urlparse
+
+import pyarrow as pa
+from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, In
+from pyiceberg.manifest import DataFile, ManifestEntryStatus
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
+
+from k2_market.errors import InvariantBroken
+
+
+@dataclass(frozen=True)
+class Files:
+    """Data files with the schema of their rows; the same thing to every engine."""
+
+    schema: pa.Schema
+    files: tuple[DataFile, ...]
+
+    @property
+    def paths(self) -> list[str]:
+        """The locations as Iceberg wrote them."""
+        return [f.file_path for f in self.files]
+
+    @property
+    def rows(self) -> int:
+        """Rows in all files, from their metadata."""
+        return sum(f.record_count for f in self.files)
+
+    def __add__(self, other: Files) -> Files:
+        """Both together."""
+        return Files(self.schema, self.files + other.files)
+
+
+def local_path(location: str) -> str | None:
+    """The path of a ``file:`` location or plain path, None for a store."""
+    parsed = urlparse(location)
+    if parsed.scheme == "file":
+        return unquote(parsed.path)
+    return location if not parsed.scheme else None
+
+
+def of_day(day_column: str, day: date, exchanges: Iterable[str] | None = None) -> BooleanExpression:
+    """The filter for one day, of some exchanges or all."""
+    only: BooleanExpression = EqualTo(day_column, day)
+    return only if exchanges is None else And(only, In("exchange", sorted(exchanges)))
+
+
+def planned(
+    table: Table, schema: pa.Schema, where: BooleanExpression | None = None, snapshot_id: int | None = None
+) -> Files:
+    """The files that may hold rows for which ``where`` is true, at a snapshot or now.
+
+    Pruned by partition and by column statistics; the filter must be repeated on the rows.
+    """
+    scan = table.scan(row_filter=AlwaysTrue() if where is None else where, snapshot_id=snapshot_id)
+    tasks = list(scan.plan_files())
+    if any(task.delete_files for task in tasks):
+        raise InvariantBroken(
+            f"{'.'.join(table.name()[-2:])} has delete files, which K2 never writes and its readers ignore. "
+            "Another writer changed the table: roll it back, or rewrite its files."
+        )
+    return Files(schema, tuple(task.file for task in tasks))
+
+
+def appended(table: Table, snapshots: Iterable[Snapshot], schema: pa.Schema) -> Files:
+    """The files that these snapshots added, oldest first."""
+    files: list[DataFile] = []
+    for snapshot in snapshots:
+        for manifest in snapshot.manifests(table.io):
+            if manifest.added_snapshot_id == snapshot.snapshot_id:
+                files += [
+                    entry.data_file
+                    for entry in manifest.fetch_manifest_entry(table.io)
+                    if entry.status == ManifestEntryStatus.ADDED
+                    and entry.snapshot_id == snapshot.snapshot_id
+                ]
+    return Files(schema, tuple(files))

@@ -1,0 +1,226 @@
+"""Silver: frames of bronze parsed into trades; what breaks a rule goes to ``silver.rejected``.
+
+The parser is given: it belongs to the feeds. A tick parses what bronze has gained; a recompute
+parses a day of arrival anew and replaces it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date
+from typing import Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from k2_lake.catalog import Lake
+from k2_lake.commit import commit, retry_conflicts
+from k2_lake.engine import Engine, Input
+from k2_lake.history import Change, Consumed, Mode, changes_since, consumed, snapshot_at
+from k2_lake.results import StepResult
+from k2_lake.scan import Files, appended, of_day, planned
+from k2_lake.tables import REJECTED_TABLE, bronze_name, silver_name
+from k2_market.errors import InvariantBroken
+from k2_market.records import RAW_FRAME, REJECTED, TRADE
+
+FRAMES_PER_COMMIT = 500_000
+COUNTED = ("frames", "trades", "rejected", "control", "other")
+
+
+class Parsed(Protocol):
+    """What a parser makes of a batch of frames."""
+
+    @property
+    def trades(self) -> pa.Table:
+        """Rows of the Trade record."""
+        ...
+
+    @property
+    def rejected(self) -> pa.Table:
+        """Rows of the Rejected record."""
+        ...
+
+    @property
+    def control(self) -> int:
+        """Frames that carry no market data."""
+        ...
+
+    @property
+    def other(self) -> int:
+        """Frames of channels that are not kept."""
+        ...
+
+
+Parse = Callable[[pa.Table], Parsed]
+
+
+@retry_conflicts
+def refine(lake: Lake, engine: Engine, exchange: str, parse: Parse) -> StepResult:
+    """Parse what bronze has gained since the last time, whatever day it arrived on.
+
+    Figures: frames, trades, rejected, control, other. Raises InvariantBroken when a frame is
+    unaccounted for.
+    """
+    bronze, silver = lake.table(bronze_name(exchange)), lake.table(silver_name(exchange))
+    source = bronze_name(exchange)
+    rejected = lake.table(REJECTED_TABLE)
+    done = consumed(silver).get(source, Consumed())
+    noted = consumed(rejected).get(source, Consumed()).through
+    totals = dict.fromkeys(COUNTED, 0)
+    for group in _groups(changes_since(bronze, done.through), cut_after=noted):
+        files = appended(bronze, [c.snapshot for c in group], RAW_FRAME.schema)
+        parsed = parse(_frames(engine, files))
+        figures = _figures(files.rows, parsed)
+        through = Consumed(group[-1].sequence)
+        if through.through > noted and parsed.rejected.num_rows:
+            _note_rejected(lake, source, parsed.rejected, through)
+        commit(
+            silver,
+            add=[parsed.trades],
+            mode=Mode.APPEND,
+            days=_days(parsed.trades["trade_date"]),
+            sources={source: through},
+            figures=figures,
+        )
+        totals = {k: totals[k] + figures[k] for k in COUNTED}
+    return StepResult.of(silver, changed=totals["frames"] > 0, figures=totals)
+
+
+def refine_day(lake: Lake, engine: Engine, exchange: str, parse: Parse, day: date) -> StepResult:
+    """Parse all frames that arrived on ``day`` anew and replace the day in both tables.
+
+    Frames not parsed yet are parsed first, so that none is parsed twice. Figures as of ``refine``,
+    for the day.
+    """
+    refine(lake, engine, exchange, parse)
+    return _replace_day(lake, engine, exchange, parse, day)
+
+
+@retry_conflicts
+def _replace_day(lake: Lake, engine: Engine, exchange: str, parse: Parse, day: date) -> StepResult:
+    bronze, silver = lake.table(bronze_name(exchange)), lake.table(silver_name(exchange))
+    source = bronze_name(exchange)
+    through = consumed(silver).get(source, Consumed())
+    # As of what silver has consumed: frames that came since are the next tick's, not this day's.
+    frames = planned(
+        bronze, RAW_FRAME.schema, of_day("ingest_date", day), snapshot_at(bronze, through.through)
+    )
+    old = planned(silver, TRADE.schema, of_day("ingest_date", day))
+    parsed = [(part.rows, parse(_frames(engine, part))) for part in _parts(frames)]
+    totals = dict.fromkeys(COUNTED, 0)
+    for rows, part in parsed:
+        totals = {k: totals[k] + v for k, v in _figures(rows, part).items()}
+    _replace_rejected(lake, exchange, day, [p.rejected for _, p in parsed])
+    days = set(_old_days(engine, old)).union(*(_days(p.trades["trade_date"]) for _, p in parsed))
+    commit(
+        silver,
+        add=[p.trades for _, p in parsed],
+        remove=old.files,
+        mode=Mode.RECOMPUTE,
+        days=days,
+        sources={source: through},
+        figures=totals,
+    )
+    return StepResult.of(silver, changed=True, figures=totals)
+
+
+@retry_conflicts
+def _note_rejected(lake: Lake, source: str, rows: pa.Table, through: Consumed) -> None:
+    table = lake.table(REJECTED_TABLE)
+    commit(
+        table,
+        add=[rows],
+        mode=Mode.APPEND,
+        days=_days(rows["ingest_date"]),
+        sources={**consumed(table), source: through},
+        figures={"rejected": rows.num_rows},
+    )
+
+
+@retry_conflicts
+def _replace_rejected(lake: Lake, exchange: str, day: date, parts: list[pa.Table]) -> None:
+    table = lake.table(REJECTED_TABLE)
+    old = planned(table, REJECTED.schema, of_day("ingest_date", day, [exchange]))
+    if not old.files and not any(p.num_rows for p in parts):
+        return
+    commit(
+        table,
+        add=parts,
+        remove=old.files,
+        mode=Mode.RECOMPUTE,
+        days=[day],
+        sources=consumed(table),
+        figures={"rejected": sum(p.num_rows for p in parts)},
+    )
+
+
+def _groups(changes: list[Change], cut_after: int) -> Iterator[list[Change]]:
+    """Consecutive changes, small enough for one commit; none reaches across ``cut_after``.
+
+    The cut is where a killed run had noted its rejected rows but not yet its trades.
+    """
+    group: list[Change] = []
+    rows = 0
+    for change in changes:
+        summary = change.snapshot.summary
+        added = int(summary.additional_properties.get("added-records", 0)) if summary else 0
+        if group and rows + added > FRAMES_PER_COMMIT:
+            yield group
+            group, rows = [], 0
+        group.append(change)
+        rows += added
+        if change.sequence == cut_after:
+            yield group
+            group, rows = [], 0
+    if group:
+        yield group
+
+
+def _parts(frames: Files) -> Iterator[Files]:
+    part: list[int] = []
+    rows = 0
+    for index, file in enumerate(frames.files):
+        if part and rows + file.record_count > FRAMES_PER_COMMIT:
+            yield Files(frames.schema, tuple(frames.files[i] for i in part))
+            part, rows = [], 0
+        part.append(index)
+        rows += file.record_count
+    if part:
+        yield Files(frames.schema, tuple(frames.files[i] for i in part))
+
+
+def _frames(engine: Engine, files: Files) -> pa.Table:
+    inputs: dict[str, Input] = {"frames": files}
+    order = ", ".join(RAW_FRAME.order)
+    return engine.query(f"select * from frames order by {order}", inputs, RAW_FRAME.schema)
+
+
+def _figures(frames: int, parsed: Parsed) -> dict[str, int]:
+    """Counts of a batch; every frame must be trades, rejected, control or other."""
+    coordinates = ["epoch", "kafka_partition", "kafka_offset"]
+    with_rows = pa.concat_tables([parsed.trades.select(coordinates), parsed.rejected.select(coordinates)])
+    told = with_rows.group_by(coordinates).aggregate([]).num_rows
+    if told + parsed.control + parsed.other != frames:
+        raise InvariantBroken(
+            f"{frames} frames were parsed, but {told} gave rows, {parsed.control} were control and "
+            f"{parsed.other} of other channels: the parser lost or invented some."
+        )
+    return {
+        "frames": frames,
+        "trades": parsed.trades.num_rows,
+        "rejected": parsed.rejected.num_rows,
+        "control": parsed.control,
+        "other": parsed.other,
+    }
+
+
+def _old_days(engine: Engine, old: Files) -> Iterable[date]:
+    inputs: dict[str, Input] = {"old": old}
+    return _days(engine.query("select distinct trade_date from old", inputs)["trade_date"])
+
+
+def _days(column: pa.ChunkedArray) -> list[date]:
+    days: list[date] = pc.unique(column).to_pylist()
+    return days
+
+

@@ -1,0 +1,104 @@
+"""Every table of the lake, derived from the records in ``k2_market``.
+
+Tables are partitioned by DATE columns (and exchange in gold) with identity transforms, so that a
+day is a set of whole files that can be replaced in one commit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from k2_market.errors import UnknownName
+from k2_market.exchanges import EXCHANGES
+from k2_market.records import CANDLE, RAW_FRAME, REJECTED, TRADE, Record, with_day
+from k2_market.timeframes import TIMEFRAMES
+
+# Retries are ours: PyIceberg's own would commit the rows of a stale writer a second time.
+PROPERTIES = {
+    "format-version": "2",
+    "commit.retry.num-retries": "0",
+    "commit.manifest-merge.enabled": "true",
+    "commit.manifest.min-count-to-merge": "50",
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "50",
+    "write.parquet.compression-codec": "zstd",
+    # Small row groups let a tick on a full day read only the minutes it touches.
+    "write.parquet.row-group-limit": "131072",
+}
+
+
+@dataclass(frozen=True)
+class TableDef:
+    """A table: its name with namespace, the record of its rows, and what it holds."""
+
+    name: str
+    record: Record
+    doc: str
+
+    @property
+    def namespace(self) -> str:
+        """The part before the dot: bronze, silver or gold."""
+        return self.name.split(".")[0]
+
+    @property
+    def partition_columns(self) -> tuple[str, ...]:
+        """The identity partition columns: the day first."""
+        return (self.record.day, *self.record.partition)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of the rows."""
+        return self.record.schema
+
+
+def bronze_name(exchange: str, kind: str = "trades") -> str:
+    """``bronze.<exchange>_<kind>``."""
+    return f"bronze.{exchange}_{kind}"
+
+
+def silver_name(exchange: str, kind: str = "trades") -> str:
+    """``silver.<exchange>_<kind>``."""
+    return f"silver.{exchange}_{kind}"
+
+
+def candle_name(timeframe: str) -> str:
+    """``gold.ohlcv_<timeframe>``."""
+    return f"gold.ohlcv_{timeframe}"
+
+
+REJECTED_TABLE = "silver.rejected"
+TRADES_TABLE = "gold.trades"
+
+TABLES: dict[str, TableDef] = {
+    t.name: t
+    for t in (
+        *(
+            TableDef(bronze_name(e.name), RAW_FRAME, f"Raw trade frames of {e.title} as they came.")
+            for e in EXCHANGES.values()
+        ),
+        *(
+            TableDef(
+                silver_name(e.name),
+                with_day(TRADE, "ingest_date"),
+                f"Trades of {e.title}, parsed and valid, every arrival.",
+            )
+            for e in EXCHANGES.values()
+        ),
+        TableDef(REJECTED_TABLE, REJECTED, "Frames and rows that broke a rule, with the reason."),
+        TableDef(TRADES_TABLE, TRADE, "Trades of all exchanges, each exactly once."),
+        *(
+            TableDef(candle_name(t), CANDLE, f"Candles of {t}: traded windows only.")
+            for t in TIMEFRAMES
+        ),
+    )
+}
+
+
+def table_def(name: str) -> TableDef:
+    """The definition of that table. Raises UnknownName."""
+    try:
+        return TABLES[name]
+    except KeyError:
+        raise UnknownName("table", name, TABLES) from None
