@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 PRODUCT := $(VENV)/.k2-product
 DEV := $(VENV)/.k2-dev
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-header --no-annotate -q pyproject.toml --group build
+	--no-emit-index-url --no-header --no-annotate --no-strip-extras -q pyproject.toml --group build
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench lock clean
