@@ -14,6 +14,10 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+# Whatever reading bytes as JSON can raise: msgspec.DecodeError, invalid UTF-8 and integers of
+# thousands of digits are all ValueError; deep nesting is RecursionError.
+WIRE_ERRORS = (ValueError, RecursionError)
+
 
 class Channel(StrEnum):
     """What a frame is about; decides its topic."""
