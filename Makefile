@@ -32,7 +32,8 @@ bench: $(DEV) ## Measure frames and trades per second of every stage
 
 lock: ## Pin the dependencies again (needs uv)
 	@$(COMPILE) -o requirements.lock
-	@$(COMPILE) --extra postgres --group dev -c requirements.lock -o requirements-dev.lock
+	@$(COMPILE) --extra postgres -c requirements.lock -o deploy/requirements.lock
+	@$(COMPILE) --extra postgres --group dev -c deploy/requirements.lock -o requirements-dev.lock
 
 clean: ## Remove the environment, the caches and the demo's state
 	rm -rf $(VENV) .k2 .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,30 @@
+"""What all tests share: the needs of a marked test, the recorded data, and the servers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.needs import NEEDS, require
+from tests.services import postgres_database, postgres_server, s3_server
+
+__all__ = ["chromium_path", "postgres_database", "postgres_server", "s3_server", "shared_data"]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers():
+        if marker.name in NEEDS:
+            require(marker.name)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of recorded market data; tests read it and copy nothing out of it."""
+    return Path(require("data"))
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """What to hand to playwright as ``executable_path``."""
+    return str(require("browser"))

@@ -1,0 +1,84 @@
+"""What a test may need from the machine, how to tell whether it is there, and how to get it.
+
+A test says ``@pytest.mark.postgres``. Where PostgreSQL is absent it is skipped with the reason;
+where the environment says ``K2_REQUIRE=postgres,browser`` it fails instead, so that a machine that
+is meant to have a thing cannot pass without it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Need:
+    """A thing, where it was found (None if nowhere) and what to do about that."""
+
+    find: Callable[[], Path | str | None]
+    remedy: str
+
+
+def shared_data_folder() -> Path | None:
+    """The folder of recorded market data, None where there is none."""
+    folder = Path(os.environ.get("K2_SHARED_DATA") or CHECKOUT.parent / "shared" / "data")
+    return folder if (folder / "expected_trades.parquet").exists() else None
+
+
+def postgres_programs() -> Path | None:
+    """The folder with ``initdb`` and ``postgres``; Debian keeps it off PATH."""
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), reverse=True)
+    on_path = shutil.which("initdb")
+    programs = [*debian, *([Path(on_path)] if on_path else [])]
+    return programs[0].parent if programs else None
+
+
+def chromium() -> str | None:
+    """The path of a Chromium or Chrome that playwright can be given."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((found for name in names if (found := shutil.which(name))), None)
+
+
+def _module(name: str) -> str | None:
+    return name if importlib.util.find_spec(name) else None
+
+
+NEEDS = {
+    "data": Need(
+        shared_data_folder, "set K2_SHARED_DATA, or put it in shared/data beside the checkout"
+    ),
+    "postgres": Need(postgres_programs, "apt-get install postgresql; the tests start their own"),
+    "s3": Need(lambda: _module("moto"), "install requirements-dev.lock; the tests start moto"),
+    "browser": Need(chromium, "apt-get install chromium"),
+    "kafka": Need(
+        lambda: os.environ.get("K2_TEST_KAFKA"), "set K2_TEST_KAFKA=host:port of a real cluster"
+    ),
+    "registry": Need(
+        lambda: os.environ.get("K2_TEST_REGISTRY"),
+        "set K2_TEST_REGISTRY to the address of a Schema Registry",
+    ),
+    "spark": Need(
+        lambda: _module("pyspark") and shutil.which("java"),
+        "pip install 'pyspark>=4.1,<4.2' and a Java runtime",
+    ),
+}
+
+
+def require(name: str) -> Path | str:
+    """Where the thing is. Without it the test is skipped, or fails if K2_REQUIRE names it."""
+    need = NEEDS[name]
+    found = need.find()
+    if found:
+        return found
+    message = f"{name} is not there: {need.remedy}"
+    if name in os.environ.get("K2_REQUIRE", "").split(","):
+        pytest.fail(f"{message} (K2_REQUIRE asks for it)", pytrace=False)
+    pytest.skip(message)
