@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from k2_market.errors import UsageError
+
 # Whatever reading bytes as JSON can raise: msgspec.DecodeError, invalid UTF-8 and integers of
 # thousands of digits are all ValueError; deep nesting is RecursionError.
 WIRE_ERRORS = (ValueError, RecursionError)
@@ -89,18 +91,29 @@ class TradeColumns:
     since 1970 UTC or ISO 8601 text. A ``trade_id`` is unique within exchange and symbol.
     """
 
-    exchange_symbol: pa.Array
-    trade_id: pa.Array
-    source_sequence: pa.Array
-    timestamp: pa.Array
-    event_time: pa.Array
-    price: pa.Array
-    quantity: pa.Array
-    side: pa.Array
-    trade_conditions: pa.Array
-    vendor_data: pa.Array
-    candle_eligible: pa.Array
-    trade_count: pa.Array
+    exchange_symbol: pa.Array[Any]
+    trade_id: pa.Array[Any]
+    source_sequence: pa.Array[Any]
+    timestamp: pa.Array[Any]
+    event_time: pa.Array[Any]
+    price: pa.Array[Any]
+    quantity: pa.Array[Any]
+    side: pa.Array[Any]
+    trade_conditions: pa.Array[Any]
+    vendor_data: pa.Array[Any]
+    candle_eligible: pa.Array[Any]
+    trade_count: pa.Array[Any]
+
+
+def legs(symbol: str) -> tuple[str, str, str | None]:
+    """Base, quote and delivery (None for spot and perpetuals) of a canonical symbol.
+
+    Raises UsageError if it is not written BASE-QUOTE or BASE-QUOTE-DELIVERY.
+    """
+    base, quote, *delivery = symbol.split("-")[:3] if "-" in symbol else ("", "")
+    if not base or not quote or symbol.count("-") > 2 or "" in delivery:
+        raise UsageError(f"symbol {symbol!r} is not written BASE-QUOTE. Write it like BTC-USDT.")
+    return base.upper(), quote.upper(), delivery[0].upper() if delivery else None
 
 
 class Adapter(Protocol):

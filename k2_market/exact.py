@@ -7,13 +7,19 @@ stand alone, so that a value is judged the same whether it comes alone or among 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from k2_market.records import INSTANT
 
+if TYPE_CHECKING:
+    _Convert = Callable[[pa.Array[Any]], pa.Array[Any]]
 
-def decimals(texts: pa.Array, dtype: pa.Decimal128Type) -> tuple[pa.Array, list[int]]:
+
+def decimals(
+    texts: pa.Array[Any], dtype: pa.Decimal128Type[Any, Any]
+) -> tuple[pa.Array[Any], list[int]]:
     """The decimals that ``texts`` (string or binary) write, and the positions of those refused.
 
     Refused, and null in the result: what is no decimal number, more digits than ``dtype`` holds,
@@ -22,7 +28,7 @@ def decimals(texts: pa.Array, dtype: pa.Decimal128Type) -> tuple[pa.Array, list[
     return _convert(texts, lambda part: part.cast(pa.string()).cast(dtype))
 
 
-def instants(values: pa.Array) -> tuple[pa.Array, list[int]]:
+def instants(values: pa.Array[Any]) -> tuple[pa.Array[Any], list[int]]:
     """The instants of ISO 8601 texts with an offset, or of int64 microseconds since 1970 UTC.
 
     Also the positions of those refused, which are null in the result: no date and time, no offset,
@@ -31,16 +37,15 @@ def instants(values: pa.Array) -> tuple[pa.Array, list[int]]:
     return _convert(values, lambda part: part.cast(INSTANT))
 
 
-Convert = Callable[[pa.Array], pa.Array]
-
-
-def _convert(values: pa.Array, convert: Convert) -> tuple[pa.Array, list[int]]:
+def _convert(values: pa.Array[Any], convert: _Convert) -> tuple[pa.Array[Any], list[int]]:
     refused: list[int] = []
     parts = _halve(values, 0, convert, refused)
     return (parts[0] if len(parts) == 1 else pa.concat_arrays(parts)), refused
 
 
-def _halve(values: pa.Array, start: int, convert: Convert, refused: list[int]) -> list[pa.Array]:
+def _halve(
+    values: pa.Array[Any], start: int, convert: _Convert, refused: list[int]
+) -> list[pa.Array[Any]]:
     try:
         return [convert(values)]
     except pa.ArrowInvalid:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 
 import pandera.polars as pandera
 import polars as pl
@@ -47,9 +48,7 @@ RULES: tuple[Rule, ...] = (
     Rule("missing_trade_id", "trade_id", "a trade has an id", pl.col("trade_id") != ""),
     Rule("price_not_positive", "price", "a price is above zero", pl.col("price") > 0),
     Rule("quantity_not_positive", "quantity", "a quantity is above zero", pl.col("quantity") > 0),
-    Rule(
-        "unknown_side", "side", "the taker bought or sold", pl.col("side").is_in(["buy", "sell"])
-    ),
+    Rule("unknown_side", "side", "the taker bought or sold", pl.col("side").is_in(["buy", "sell"])),
     Rule(
         "time_too_early",
         "timestamp",
@@ -78,7 +77,7 @@ def _check(rule: Rule) -> pandera.Check:
     return pandera.Check(holds, name=rule.name, error=rule.name, description=rule.sentence)
 
 
-def _column(field: pa.Field, dtype: pl.DataType) -> pandera.Column:
+def _column(field: pa.Field[Any], dtype: pl.DataType) -> pandera.Column:
     checks = [_check(r) for r in RULES if r.column == field.name]
     description = (field.metadata or {}).get(b"doc", b"").decode()
     # Pandera cannot name polars' Map: such a column is only required to be there.
@@ -113,7 +112,9 @@ def broken(trades: pa.Table) -> list[Breach]:
     frame = pl.DataFrame(trades.select(_READ)).with_row_index("row")
     bad = frame.with_columns(rank=_FIRST_BROKEN).filter(pl.col("rank").is_not_null())
     found = bad.select("row", "rank", found=_VALUE_FOUND)
-    return [Breach(row, RULES[rank].name, _detail(rank, value)) for row, rank, value in found.rows()]
+    return [
+        Breach(row, RULES[rank].name, _detail(rank, value)) for row, rank, value in found.rows()
+    ]
 
 
 def _breaks(rule: Rule) -> pl.Expr:
