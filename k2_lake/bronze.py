@@ -17,7 +17,6 @@ from pyiceberg.table import Table
 
 from k2_lake.commit import commit
 from k2_lake.history import Mode, summary_value
-from k2_lake.results import StepResult
 from k2_market.errors import InvariantBroken, LakeError, OffsetBeyondEnd
 from k2_market.records import RAW_FRAME
 
@@ -74,8 +73,8 @@ def resume(table: Table, topic: str, cluster_id: str, *, new_cluster_is_expected
 
 def append_frames(
     table: Table, at: Position, frames: pa.Table, next_offsets: Mapping[int, int]
-) -> tuple[Position, StepResult]:
-    """Append frames read from ``at`` on and record that reading goes on at ``next_offsets``.
+) -> Position:
+    """Append frames read from ``at`` on; the position afterwards.
 
     ``frames`` has the columns of RawFrame but ``epoch``, contiguous in offset within a partition.
     Raises CommitConflict when another writer has moved the table since ``at`` was read from it.
@@ -93,7 +92,7 @@ def append_frames(
         figures={"frames": frames.num_rows},
         extra={KAFKA: _kafka_json(frames, at, after)},
     )
-    return after, StepResult.of(table, changed=True, figures={"frames": frames.num_rows})
+    return after
 
 
 def _kafka_json(frames: pa.Table, at: Position, after: Position) -> str:

@@ -38,14 +38,16 @@ def build_candles(
     from before), recomputed (1 if the whole day was computed). Raises UnknownName.
     """
     frame = timeframe(name)
-    source_name = TRADES_TABLE if frame.source is None else candle_name(frame.source)
+    source_name = _source_name(frame)
     table, source = lake.table(candle_name(name)), lake.table(source_name)
     done = consumed(table).get(source_name, Consumed())
     changes = changes_since(source, done.through)
     pending = done.pending(changes).get(day, [])
     old = planned(table, CANDLE.schema, of_day("window_date", day))
     if not pending and not recompute:
-        return StepResult.of(table, changed=False, figures=_figures(old.rows, 0, 0, whole=False))
+        figures = _figures(old.rows, 0, 0, whole=False)
+        return StepResult.of(table, before=head_sequence(table), changed=False, figures=figures)
+    head_before = head_sequence(table)
     before = engine.query("select * from candles", {"candles": old}, CANDLE.schema)
     partial = frame.source is None and not recompute and before.num_rows and _only_appends(pending)
     if partial:
@@ -66,7 +68,22 @@ def build_candles(
         sources={source_name: done.after(day, changes, head_sequence(source))},
         figures=figures,
     )
-    return StepResult.of(table, changed=differing > 0, figures=figures)
+    return StepResult.of(table, before=head_before, changed=differing > 0, figures=figures)
+
+
+def pending_days(lake: Lake, name: str) -> dict[date, str]:
+    """The days whose source has changes that ``gold.ohlcv_<name>`` has not consumed.
+
+    Each with the newest of those changes, ``table@sequence``. Raises UnknownName.
+    """
+    source_name = _source_name(timeframe(name))
+    done = consumed(lake.table(candle_name(name))).get(source_name, Consumed())
+    pending = done.pending(changes_since(lake.table(source_name), done.through))
+    return {day: f"{source_name}@{changes[-1].sequence}" for day, changes in pending.items()}
+
+
+def _source_name(frame: Timeframe) -> str:
+    return TRADES_TABLE if frame.source is None else candle_name(frame.source)
 
 
 def candle_sql(frame: Timeframe, trades: str = "trades") -> str:

@@ -61,14 +61,20 @@ def merge_trades(lake: Lake, engine: Engine, day: date, *, recompute: bool = Fal
     if recompute or any(c.mode is Mode.RECOMPUTE for changes in pending.values() for c in changes):
         return _recompute(gold, engine, sources, day)
     if not any(pending.values()):
-        return StepResult.of(gold, changed=False, figures=_figures(0, 0, 0))
+        return StepResult.of(gold, before=head_sequence(gold), changed=False, figures=_figures(0, 0, 0))
     return _append(gold, engine, sources, pending, day)
 
 
-def pending_days(lake: Lake) -> list[date]:
-    """The trade days of which silver holds changes that gold has not consumed, oldest first."""
-    gold = lake.table(TRADES_TABLE)
-    return sorted({d for s in _sources(lake, gold).values() for d in s.done.pending(s.changes)})
+def pending_days(lake: Lake) -> dict[date, str]:
+    """The trade days of which silver holds changes that gold has not consumed.
+
+    Each with the newest of those changes, ``table@sequence`` for every silver table concerned.
+    """
+    found: dict[date, list[str]] = {}
+    for name, source in _sources(lake, lake.table(TRADES_TABLE)).items():
+        for day, changes in source.done.pending(source.changes).items():
+            found.setdefault(day, []).append(f"{name}@{changes[-1].sequence}")
+    return {day: " ".join(parts) for day, parts in found.items()}
 
 
 def _sources(lake: Lake, gold: Table) -> dict[str, Source]:
@@ -101,6 +107,7 @@ def _append(
     new = fresh.select(TRADE.columns).cast(TRADE.schema)
     kept = _without(engine, candidates, new) if replaced else []
     figures = _figures(count, new.num_rows - replaced, replaced)
+    before = head_sequence(gold)
     commit(
         gold,
         add=[*kept, new],
@@ -110,7 +117,7 @@ def _append(
         sources={name: s.after(day) for name, s in sources.items()},
         figures=figures,
     )
-    return StepResult.of(gold, changed=new.num_rows > 0, figures=figures)
+    return StepResult.of(gold, before=before, changed=new.num_rows > 0, figures=figures)
 
 
 def _recompute(
@@ -128,6 +135,7 @@ def _recompute(
             yield rows
 
     tables = list(exchanges())
+    before = head_sequence(gold)
     figures = {**_figures(counts["incoming"], counts["rows"], 0), "recomputed": 1}
     commit(
         gold,
@@ -138,7 +146,7 @@ def _recompute(
         sources={name: s.after(day) for name, s in sources.items()},
         figures=figures,
     )
-    return StepResult.of(gold, changed=True, figures=figures)
+    return StepResult.of(gold, before=before, changed=True, figures=figures)
 
 
 def _once(engine: Engine, files: Files, day: date) -> tuple[pa.Table, int]:

@@ -12,19 +12,27 @@ from pyiceberg.table import Table
 class StepResult:
     """The outcome of one step on one table.
 
-    ``snapshot_id`` is the table's head afterwards (None while it has none), ``changed`` whether
-    rows changed, ``figures`` what was counted, by name.
+    ``snapshot_id`` is the table's head afterwards (None while it has none), ``sequence_before`` the
+    sequence number of its head before, ``changed`` whether rows changed, ``figures`` what was
+    counted, by name.
     """
 
     table: str
     snapshot_id: int | None
+    sequence_before: int
     changed: bool
     figures: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, table: Table, *, changed: bool, figures: Mapping[str, int]) -> StepResult:
+    def of(
+        cls, table: Table, *, before: int, changed: bool, figures: Mapping[str, int]
+    ) -> StepResult:
         """The result for a table that has just been committed to, or left alone."""
         head = table.current_snapshot()
         return cls(
-            ".".join(table.name()[-2:]), None if head is None else head.snapshot_id, changed, figures
+            table=".".join(table.name()[-2:]),
+            snapshot_id=None if head is None else head.snapshot_id,
+            sequence_before=before,
+            changed=changed,
+            figures=figures,
         )

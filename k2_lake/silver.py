@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from k2_lake.catalog import Lake
 from k2_lake.commit import commit, retry_conflicts
 from k2_lake.engine import Engine, Input
-from k2_lake.history import Change, Consumed, Mode, changes_since, consumed, snapshot_at
+from k2_lake.history import Change, Consumed, Mode, changes_since, consumed, head_sequence, snapshot_at
 from k2_lake.results import StepResult
 from k2_lake.scan import Files, appended, of_day, planned
 from k2_lake.tables import REJECTED_TABLE, bronze_name, silver_name
@@ -66,6 +66,7 @@ def refine(lake: Lake, engine: Engine, exchange: str, parse: Parse) -> StepResul
     rejected = lake.table(REJECTED_TABLE)
     done = consumed(silver).get(source, Consumed())
     noted = consumed(rejected).get(source, Consumed()).through
+    before = head_sequence(silver)
     totals = dict.fromkeys(COUNTED, 0)
     for group in _groups(changes_since(bronze, done.through), cut_after=noted):
         files = appended(bronze, [c.snapshot for c in group], RAW_FRAME.schema)
@@ -83,7 +84,7 @@ def refine(lake: Lake, engine: Engine, exchange: str, parse: Parse) -> StepResul
             figures=figures,
         )
         totals = {k: totals[k] + figures[k] for k in COUNTED}
-    return StepResult.of(silver, changed=totals["frames"] > 0, figures=totals)
+    return StepResult.of(silver, before=before, changed=totals["frames"] > 0, figures=totals)
 
 
 def refine_day(lake: Lake, engine: Engine, exchange: str, parse: Parse, day: date) -> StepResult:
@@ -107,6 +108,7 @@ def _replace_day(lake: Lake, engine: Engine, exchange: str, parse: Parse, day: d
     )
     old = planned(silver, TRADE.schema, of_day("ingest_date", day))
     parsed = [(part.rows, parse(_frames(engine, part))) for part in _parts(frames)]
+    before = head_sequence(silver)
     totals = dict.fromkeys(COUNTED, 0)
     for rows, part in parsed:
         totals = {k: totals[k] + v for k, v in _figures(rows, part).items()}
@@ -121,7 +123,7 @@ def _replace_day(lake: Lake, engine: Engine, exchange: str, parse: Parse, day: d
         sources={source: through},
         figures=totals,
     )
-    return StepResult.of(silver, changed=True, figures=totals)
+    return StepResult.of(silver, before=before, changed=True, figures=totals)
 
 
 @retry_conflicts

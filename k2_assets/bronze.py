@@ -1,0 +1,37 @@
+"""Bronze assets: one for each exchange, filled from its raw topic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+
+from k2_assets.days import day_of
+from k2_assets.ingest import drain
+from k2_assets.resources import KafkaResource, LakeResource
+from k2_assets.tables import asset_args, told
+from k2_lake.tables import bronze_name
+from k2_market.exchanges import EXCHANGES
+
+
+def bronze_asset(exchange: str) -> dg.AssetsDefinition:
+    """The asset ``bronze/<exchange>_trades``.
+
+    Whatever the partition, a run fetches what Kafka holds and the table lacks, and deletes
+    nothing: a day that is materialized again is reconciled, not replaced.
+    """
+
+    @dg.asset(**asset_args(bronze_name(exchange), kinds={"kafka"}))
+    def bronze(
+        context: dg.AssetExecutionContext, lake: LakeResource, kafka: KafkaResource
+    ) -> dg.MaterializeResult[Any]:
+        opened = lake.open()
+        drained = drain(opened, kafka.settings(), exchange)
+        offsets = {str(p): o for p, o in sorted(drained.offsets.items())}
+        more = {"epoch": drained.epoch, "offsets": dg.MetadataValue.json(offsets)}
+        return told(opened, drained.result, day_of(context.partition_key), more)
+
+    return bronze
+
+
+ASSETS = [bronze_asset(exchange) for exchange in EXCHANGES]

@@ -1,0 +1,171 @@
+"""Blocking checks: the Pandera schemas and the counts that must agree, table by table.
+
+A tick checks the rows that it added, for the rest was checked when it came; any other run checks
+its whole day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import dagster as dg
+import pandera.polars as pandera
+import polars as pl
+from dagster_duckdb import DuckDBResource
+from pandera.errors import SchemaErrors
+
+from k2_assets.days import DAYS, day_of
+from k2_assets.resources import LakeResource, duckdb_engine
+from k2_assets.tables import MODE_TAG, TICK, asset_key
+from k2_lake.audit import (
+    Scope,
+    Verdict,
+    candles_reconciled,
+    gold_reconciled,
+    offsets_contiguous,
+    offsets_recorded,
+    silver_reconciled,
+)
+from k2_lake.catalog import Lake
+from k2_lake.engine import Engine
+from k2_lake.tables import TRADES_TABLE, bronze_name, candle_name, silver_name
+from k2_market.candle_rules import candle_schema
+from k2_market.exchanges import EXCHANGES
+from k2_market.timeframes import TIMEFRAMES
+from k2_market.trade_rules import TRADE_SCHEMA
+
+SHOWN = 20
+
+Audit = Callable[[Lake, Engine, Scope], Verdict]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A named audit with one sentence that says what passing means."""
+
+    name: str
+    sentence: str
+    audit: Audit
+
+
+def table_checks(table: str, checks: Iterable[Check], *, whole_day: bool = False) -> dg.AssetChecksDefinition:
+    """One step that runs all checks of a table, each blocking what is downstream in the run.
+
+    ``whole_day`` is for small tables, where a tick too checks everything.
+    """
+    by_name = {c.name: c for c in checks}
+    specs = [
+        dg.AssetCheckSpec(
+            name, asset=asset_key(table), description=c.sentence, blocking=True, partitions_def=DAYS
+        )
+        for name, c in by_name.items()
+    ]
+
+    @dg.multi_asset_check(name=f"check_{table.replace('.', '_')}", specs=specs)
+    def run(
+        context: dg.AssetCheckExecutionContext, lake: LakeResource, duckdb: DuckDBResource
+    ) -> Iterable[dg.AssetCheckResult]:
+        opened, engine = lake.open(), duckdb_engine(duckdb)
+        scope = _scope(context, table, whole_day=whole_day)
+        for name, check in by_name.items():
+            verdict = check.audit(opened, engine, scope)
+            yield dg.AssetCheckResult(
+                passed=verdict.agrees,
+                check_name=name,
+                asset_key=asset_key(table),
+                metadata=dict(verdict.figures),
+            )
+
+    return run
+
+
+def conforms(schema: pandera.DataFrameSchema, lake: Lake, engine: Engine, scope: Scope) -> Verdict:
+    """Whether every row in scope meets a Pandera schema; the failures that were found first."""
+    rows, failures = 0, []
+    for piece in scope.rows(lake, engine):
+        rows += piece.num_rows
+        failures += _failures(schema, pl.DataFrame(piece))
+    figures: Mapping[str, int | str] = {"rows": rows, "failures": len(failures)}
+    if failures:
+        figures = {**figures, "first_failures": "\n".join(failures[:SHOWN])}
+    return Verdict(not failures, figures)
+
+
+def _failures(schema: pandera.DataFrameSchema, rows: pl.DataFrame) -> list[str]:
+    try:
+        schema.validate(rows, lazy=True)
+    except SchemaErrors as errors:
+        cases = errors.failure_cases.select("check", "index", "failure_case")
+        return [f"{check}, row {index}: {value}" for check, index, value in cases.iter_rows()]
+    return []
+
+
+def _scope(context: dg.AssetCheckExecutionContext, table: str, *, whole_day: bool) -> Scope:
+    day = day_of(context.run.tags["dagster/partition"])
+    if whole_day or context.run.tags.get(MODE_TAG) != TICK:
+        return Scope(table, day, None)
+    event = context.instance.get_latest_materialization_event(asset_key(table))
+    known: Mapping[str, Any] = event.asset_materialization.metadata if event and event.asset_materialization else {}
+    return Scope(table, day, known["sequence_before"].value if "sequence_before" in known else None)
+
+
+def _rows_check(schema: pandera.DataFrameSchema, sentence: str) -> Check:
+    return Check("rules", sentence, partial(conforms, schema))
+
+
+TRADE_RULES = "Types, nulls and the named rules of a trade: price and quantity above zero, times, sides."
+
+
+def _bronze(exchange: str) -> dg.AssetChecksDefinition:
+    return table_checks(
+        bronze_name(exchange),
+        [
+            Check("offsets_contiguous", "No Kafka offset is missing or twice.", offsets_contiguous),
+            Check("offsets_recorded", "Recorded offsets span the rows they carry.", offsets_recorded),
+        ],
+    )
+
+
+def _silver(exchange: str) -> dg.AssetChecksDefinition:
+    def reconciled(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
+        return silver_reconciled(lake, engine, scope, exchange)
+
+    return table_checks(
+        silver_name(exchange),
+        [
+            _rows_check(TRADE_SCHEMA, TRADE_RULES),
+            Check("reconciled", "Frames of bronze = frames told, trades told = rows.", reconciled),
+        ],
+    )
+
+
+def _candles(name: str) -> dg.AssetChecksDefinition:
+    def reconciled(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
+        return candles_reconciled(lake, engine, scope.day, name)
+
+    source = "the day's eligible trades" if TIMEFRAMES[name].source is None else "the day's 1m candles"
+    return table_checks(
+        candle_name(name),
+        [
+            _rows_check(candle_schema(name), "low <= open, close, vwap <= high; aligned, unique, positive."),
+            Check("reconciled", f"Sums equal those of {source}.", reconciled),
+        ],
+        whole_day=True,
+    )
+
+
+CHECKS = [
+    *(_bronze(exchange) for exchange in EXCHANGES),
+    *(_silver(exchange) for exchange in EXCHANGES),
+    table_checks(
+        TRADES_TABLE,
+        [
+            _rows_check(TRADE_SCHEMA, TRADE_RULES),
+            Check("reconciled", "Silver rows = gold rows + duplicates; no trade twice.", gold_reconciled),
+        ],
+    ),
+    *(_candles(name) for name in TIMEFRAMES),
+]

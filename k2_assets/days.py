@@ -1,0 +1,19 @@
+"""The one axis of all assets: UTC days, today included.
+
+Bronze and silver are partitioned by the day of arrival, gold and candles by the day of trading.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+import dagster as dg
+
+from k2_market.trade_rules import EARLIEST_DAY
+
+DAYS = dg.DailyPartitionsDefinition(start_date=EARLIEST_DAY.isoformat(), timezone="UTC", end_offset=1)
+
+
+def day_of(partition_key: str) -> date:
+    """The UTC day that a partition key names."""
+    return date.fromisoformat(partition_key)

@@ -1,0 +1,23 @@
+"""All assets, checks, jobs and resources in one explicit list."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from k2_assets import bronze, gold, ohlcv, silver
+from k2_assets.checks import CHECKS
+from k2_assets.jobs import JOBS
+from k2_assets.resources import resources
+
+ASSETS = [*bronze.ASSETS, *silver.ASSETS, *gold.ASSETS, *ohlcv.ASSETS]
+
+
+def definitions(home: str = "") -> dg.Definitions:
+    """The graph for one home; empty means the environment's K2_HOME."""
+    return dg.Definitions(
+        assets=ASSETS,
+        asset_checks=CHECKS,
+        jobs=JOBS,
+        resources=resources(home),
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,61 @@
+"""Silver assets: parsed trades of each exchange, and what was rejected on the way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+from dagster_duckdb import DuckDBResource
+
+from k2_assets.days import day_of
+from k2_assets.resources import LakeResource, duckdb_engine
+from k2_assets.tables import asset_args, is_tick, told
+from k2_feeds.parsing import ParsedTrades, parse_trades
+from k2_lake.audit import rejected_of_day
+from k2_lake.history import head_sequence
+from k2_lake.results import StepResult
+from k2_lake.silver import refine, refine_day
+from k2_lake.tables import REJECTED_TABLE, bronze_name, silver_name
+from k2_market.exchanges import EXCHANGES
+
+
+def silver_asset(exchange: str) -> dg.AssetsDefinition:
+    """The asset ``silver/<exchange>_trades``.
+
+    A tick parses the new frames of bronze, whatever day they arrived on; a run from the page
+    parses its day of arrival anew.
+    """
+
+    def parse(frames: pa.Table) -> ParsedTrades:
+        return parse_trades(exchange, frames)
+
+    @dg.asset(**asset_args(silver_name(exchange), deps=[bronze_name(exchange)], kinds={"pandera"}))
+    def silver(
+        context: dg.AssetExecutionContext, lake: LakeResource, duckdb: DuckDBResource
+    ) -> dg.MaterializeResult[Any]:
+        opened, engine = lake.open(), duckdb_engine(duckdb)
+        day = day_of(context.partition_key)
+        if is_tick(context):
+            result = refine(opened, engine, exchange, parse)
+        else:
+            result = refine_day(opened, engine, exchange, parse, day)
+        return told(opened, result, day)
+
+    return silver
+
+
+@dg.asset(**asset_args(REJECTED_TABLE, deps=[silver_name(e) for e in EXCHANGES]))
+def rejected(
+    context: dg.AssetExecutionContext, lake: LakeResource, duckdb: DuckDBResource
+) -> dg.MaterializeResult[Any]:
+    """What the silver steps put aside: they write the rows, this accounts for the day."""
+    opened, day = lake.open(), day_of(context.partition_key)
+    reasons = rejected_of_day(opened, duckdb_engine(duckdb), day)
+    table = opened.table(REJECTED_TABLE)
+    figures = {"rejected": sum(reasons.values())}
+    result = StepResult.of(table, before=head_sequence(table), changed=False, figures=figures)
+    return told(opened, result, day, {"reasons": dg.MetadataValue.json(reasons)})
+
+
+ASSETS = [*(silver_asset(exchange) for exchange in EXCHANGES), rejected]

@@ -1,0 +1,85 @@
+"""What all table assets share: key, metadata, pool, mode of a run, and the figures of a result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from k2_assets.days import DAYS
+from k2_lake.results import StepResult
+from k2_lake.scan import of_day, planned
+from k2_lake.catalog import Lake
+from k2_lake.tables import TABLES, table_def
+
+OWNERS = ["team:market-data"]
+MODE_TAG = "k2/mode"
+TICK = "tick"
+
+
+def asset_key(table: str) -> dg.AssetKey:
+    """``gold.trades`` is the asset ``gold/trades``."""
+    return dg.AssetKey(table.split("."))
+
+
+def asset_args(table: str, *, deps: Sequence[str] = (), kinds: set[str] | None = None) -> dict[str, Any]:
+    """The arguments of ``@asset`` that follow from the table's definition."""
+    definition = table_def(table)
+    return {
+        "key": asset_key(table),
+        "deps": [asset_key(d) for d in deps],
+        "partitions_def": DAYS,
+        "group_name": definition.namespace,
+        "kinds": {"iceberg", *(kinds or {"duckdb"})},
+        "owners": OWNERS,
+        "description": f"{definition.doc}\n\n{definition.record.doc} One row per "
+        f"{', '.join(definition.record.key)}; partitioned by {', '.join(definition.partition_columns)}.",
+        "metadata": {
+            "dagster/table_name": table,
+            "dagster/column_schema": column_schema(definition.schema),
+        },
+        "pool": table,
+    }
+
+
+def column_schema(schema: pa.Schema) -> dg.TableSchema:
+    """The columns as Dagster shows them, with the records' own sentences."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                f.name,
+                str(f.type),
+                (f.metadata or {}).get(b"doc", b"").decode(),
+                constraints=dg.TableColumnConstraints(nullable=f.nullable),
+            )
+            for f in schema
+        ]
+    )
+
+
+def is_tick(context: dg.AssetExecutionContext) -> bool:
+    """Whether a sensor asked for what is new; a run from the page computes its day anew."""
+    return context.run.tags.get(MODE_TAG) == TICK
+
+
+def told(
+    lake: Lake, result: StepResult, day: date, more: Mapping[str, Any] | None = None
+) -> dg.MaterializeResult[Any]:
+    """The result of a step as metadata of the materialization of ``day``."""
+    definition = TABLES[result.table]
+    rows = planned(lake.table(result.table), definition.schema, of_day(definition.record.day, day)).rows
+    return dg.MaterializeResult(
+        asset_key=asset_key(result.table),
+        metadata={
+            "dagster/partition_row_count": rows,
+            "rows": rows,
+            "snapshot_id": "none" if result.snapshot_id is None else str(result.snapshot_id),
+            "sequence_before": result.sequence_before,
+            "changed": result.changed,
+            **result.figures,
+            **(more or {}),
+        },
+    )

@@ -1,0 +1,1 @@
+"""What starts a materialization, and when."""

@@ -1,0 +1,11 @@
+"""The graph and what sets it going: the code location that ``workspace.yaml`` names."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from k2_assets.definitions import definitions
+from k2_sensors.kafka_lag import kafka_lag
+from k2_sensors.touched_days import touched_days
+
+defs = dg.Definitions.merge(definitions(), dg.Definitions(sensors=[kafka_lag, touched_days]))

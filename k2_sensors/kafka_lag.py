@@ -1,0 +1,83 @@
+"""The sensor that turns frames waiting in Kafka into a tick."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from k2_assets.jobs import TICK as TICK_JOB
+from k2_assets.resources import KafkaResource, LakeResource
+from k2_assets.tables import MODE_TAG, TICK
+from k2_feeds.kafka import KafkaSettings
+from k2_feeds.reader import TopicReader
+from k2_feeds.topics import raw_topic
+from k2_lake.bronze import position
+from k2_lake.catalog import Lake
+from k2_lake.history import Consumed, changes_since, consumed
+from k2_lake.tables import bronze_name, silver_name
+from k2_market.errors import BrokerUnavailable
+from k2_market.exchanges import EXCHANGES
+from k2_sensors.decide import Skip, backlog_id, decide
+from k2_sensors.runs import BACKLOG_TAG, active_days, attempts
+
+
+@dg.sensor(
+    name="kafka_lag",
+    job=TICK_JOB,
+    minimum_interval_seconds=5,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Starts a tick when Kafka holds frames that bronze lacks, or bronze rows that silver lacks.",
+)
+def kafka_lag(
+    context: dg.SensorEvaluationContext, lake: LakeResource, kafka: KafkaResource
+) -> dg.SensorResult | dg.SkipReason:
+    """Compares the topics' ends with the offsets in the tables; the cursor only informs."""
+    now = datetime.now(UTC)
+    try:
+        waiting = backlog(lake.open(), kafka.settings())
+    except BrokerUnavailable as error:
+        return dg.SkipReason(str(error))
+    frames = sum(int(w["frames"]) for w in waiting.values())
+    if not waiting:
+        return dg.SkipReason("every frame in Kafka is in bronze and every row of bronze in silver")
+    name = backlog_id("tick", now.date(), waiting)
+    busy = bool(active_days(context.instance, TICK_JOB.name))
+    what = f"{frames} frames of {', '.join(sorted(waiting))}"
+    decision = decide(now.date(), name, what, attempts(context.instance, name), busy, now)
+    if isinstance(decision, Skip):
+        return dg.SkipReason(decision.reason)
+    return dg.SensorResult(
+        run_requests=[
+            dg.RunRequest(
+                run_key=decision.run_key,
+                partition_key=decision.day.isoformat(),
+                tags={MODE_TAG: TICK, BACKLOG_TAG: decision.backlog},
+            )
+        ],
+        cursor=what,
+    )
+
+
+def backlog(lake: Lake, kafka: KafkaSettings) -> dict[str, Mapping[str, object]]:
+    """By exchange, what waits: frames in Kafka beyond bronze, commits of bronze beyond silver.
+
+    Exchanges where nothing waits are left out. Raises BrokerUnavailable.
+    """
+    found: dict[str, Mapping[str, object]] = {}
+    for exchange in EXCHANGES:
+        bronze = lake.table(bronze_name(exchange))
+        done = consumed(lake.table(silver_name(exchange))).get(bronze_name(exchange), Consumed())
+        commits = len(changes_since(bronze, done.through))
+        with TopicReader(kafka, raw_topic("trades", exchange)) as reader:
+            ends = {p: high for p, (_, high) in reader.watermarks().items()}
+            at = position(bronze)
+            same = at is not None and (not ends or at.cluster_id == reader.cluster_id())
+        offsets = at.offsets if at is not None and same else {}
+        frames = sum(max(0, end - offsets.get(p, 0)) for p, end in ends.items())
+        if frames or commits:
+            found[exchange] = {"frames": frames, "commits": commits, "ends": ends}
+    return found
+
+
