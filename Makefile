@@ -42,7 +42,7 @@ clean: ## Remove the environment, the caches and the demo's state
 # The stamps stand inside the environment: whoever removes .venv removes them as well.
 $(PRODUCT): requirements.lock pyproject.toml
 	@PYTHON="$(PYTHON)" ./deploy/environment.sh $(VENV)
-	@echo "installing the dependencies (some minutes the first time)"
+	@echo "installing $$(grep -c == requirements.lock) packages; about a minute the first time"
 	@$(PIP) install --require-hashes -r requirements.lock
 	@$(PIP) install --no-build-isolation --no-deps -e .
 	@touch $@

@@ -127,7 +127,8 @@ def test_the_environment_file_is_read_by_a_shell_too(tmp_path: Path) -> None:
     environment = environment_from_file({"K2_POSTGRES_PASSWORD": "s3cret"}, tmp_path)
     assert environment["K2_HOME"] == f"{tmp_path}/.k2"
     assert environment["DAGSTER_HOME"] == f"{tmp_path}/.k2/dagster"
-    assert environment["K2_DAGSTER_URI"] == "postgresql://k2:s3cret@127.0.0.1:5432/k2"
+    uri = "postgresql+psycopg2://k2:s3cret@127.0.0.1:5432/k2"
+    assert environment["K2_CATALOG_URI"] == environment["K2_DAGSTER_URI"] == uri
 
 
 def with_services(environment: dict[str, str], database: str, store: S3Server) -> dict[str, str]:
@@ -138,7 +139,7 @@ def with_services(environment: dict[str, str], database: str, store: S3Server) -
         **store.environment,
         **{name: str(free_port()) for name in ports},
         "K2_CATALOG_URI": database,
-        "K2_DAGSTER_URI": database.replace("+psycopg2", ""),
+        "K2_DAGSTER_URI": database,
         "K2_WAREHOUSE": f"s3://{store.new_bucket()}/warehouse",
         "PATH": f"{Path(sys.executable).parent}:{environment['PATH']}",
     }
