@@ -1,7 +1,5 @@
 """Bronze assets: one for each exchange, filled from its raw topic."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import dagster as dg

@@ -4,8 +4,6 @@ A tick checks the rows that it added, for the rest was checked when it came; any
 its whole day.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial

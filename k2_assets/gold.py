@@ -1,7 +1,5 @@
 """The gold asset: the trades of all exchanges, each exactly once."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import dagster as dg

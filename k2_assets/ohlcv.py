@@ -1,7 +1,5 @@
 """Candle assets: 1m from gold trades, each coarser timeframe from the next finer one."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import dagster as dg

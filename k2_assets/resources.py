@@ -1,7 +1,5 @@
 """What the assets work with: the lake, the engine and Kafka, from the environment of the run."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

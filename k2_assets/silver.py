@@ -1,7 +1,5 @@
 """Silver assets: parsed trades of each exchange, and what was rejected on the way."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import dagster as dg

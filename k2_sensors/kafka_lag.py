@@ -1,7 +1,5 @@
 """The sensor that turns frames waiting in Kafka into a tick."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import UTC, datetime
 

@@ -4,8 +4,6 @@ A tick brings the day it runs in up to date. Late trades, trades around midnight
 touch other days: silver's commits name them, and this sensor requests exactly those.
 """
 
-from __future__ import annotations
-
 from datetime import UTC, date, datetime
 
 import dagster as dg
