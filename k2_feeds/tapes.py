@@ -134,7 +134,7 @@ def _received_at(t: msgspec.Raw, clock_us: int, previous: int) -> int:
         return clock_us
     try:
         seconds = Decimal(text.decode())
+        # Bounded before it becomes an integer: 1e999999999 seconds would fill the memory.
+        return int(seconds * _MICROS) if 0 <= seconds < 10**11 else previous
     except (InvalidOperation, UnicodeDecodeError):
         return previous
-    # An exponent can write a number that no memory holds as an integer.
-    return int(seconds * _MICROS) if 0 <= seconds < 10**11 else previous

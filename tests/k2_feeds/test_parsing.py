@@ -1,0 +1,342 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from k2_feeds.adapter import Channel
+from k2_feeds.adapters import ADAPTERS, adapter
+from k2_feeds.parsing import ParsedTrades, parse_trades
+from k2_feeds.tapes import read_tape
+from k2_market.errors import UnknownName
+from k2_market.records import RAW_FRAME, REJECTED, TRADE
+from tests.frames import bronze_rows, frame_table
+
+RECEIVED = 1723161255400000
+BINANCE = (
+    b'{"stream":"btcusdt@trade","data":{"e":"trade","E":1723161255343,"s":"BTCUSDT",'
+    b'"t":3735683259,"p":"61837.63000000","q":"0.02000000","T":1723161255342,"m":true}}'
+)
+BARE = BINANCE[len(b'{"stream":"btcusdt@trade","data":') : -1]
+AGGREGATED = (
+    b'{"stream":"btcusdt@aggTrade","data":{"e":"aggTrade","E":1723161255343,"s":"BTCUSDT",'
+    b'"a":9,"p":"61837.63","q":"0.3","f":100,"l":102,"T":1723161255342,"m":false}}'
+)
+KRAKEN_TRADE = (
+    b'{"symbol":"BTC/USD","side":"buy","price":68580.0,"qty":0.14225864,"ord_type":"limit",'
+    b'"trade_id":72166031,"timestamp":"2024-08-08T21:16:00.512060Z"}'
+)
+KRAKEN = b'{"channel":"trade","type":"update","data":[%s]}' % KRAKEN_TRADE
+KRAKEN_TWO = b'{"channel":"trade","type":"snapshot","data":[%s,%s]}' % (KRAKEN_TRADE, KRAKEN_TRADE)
+USUAL = {
+    "binance": [BINANCE, BARE, AGGREGATED, b'{"result":null,"id":1}', b'{"lastUpdateId":1}'],
+    "binance_usdm": [BINANCE, BINANCE.replace(b'"m":', b'"X":"NA","m":'), AGGREGATED],
+    "kraken": [KRAKEN, KRAKEN_TWO, b'{"channel":"heartbeat"}', b'{"channel":"book","data":[]}'],
+}
+
+
+def table(payloads: list[bytes], received_us: int = RECEIVED) -> pa.Table:
+    return bronze_rows(frame_table([(p, received_us) for p in payloads]))
+
+
+def parse(exchange: str, *payloads: bytes) -> ParsedTrades:
+    return parse_trades(exchange, table(list(payloads)))
+
+
+def assert_none_is_lost(parsed: ParsedTrades, frames: int) -> None:
+    rows = pa.concat_tables(
+        [t.select(["kafka_offset", "frame_index"]) for t in (parsed.trades, parsed.rejected)]
+    ).to_pylist()
+    assert len({(row["kafka_offset"], row["frame_index"]) for row in rows}) == len(rows)
+    told = {row["kafka_offset"] for row in rows}
+    assert len(told) + parsed.control + parsed.other == frames
+    assert parsed.trades.schema.equals(TRADE.schema)
+    assert parsed.rejected.schema.equals(REJECTED.schema)
+    parsed.trades.validate(full=True)
+    parsed.rejected.validate(full=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "detail"),
+    [
+        ((b'"61837.63000000"', b'"-1"'), "price_not_positive", "'-1.00000000'"),
+        ((b'"61837.63000000"', b'"0"'), "price_not_positive", "'0.00000000'"),
+        ((b'"0.02000000"', b'"0.00"'), "quantity_not_positive", "'0.00000000'"),
+        ((b'"61837.63000000"', b'"x"'), "bad_decimal", "price is no decimal number"),
+        ((b'"61837.63000000"', b'""'), "bad_decimal", "found ''"),
+        ((b'"61837.63000000"', b'"10000000000"'), "bad_decimal", "'10000000000'"),
+        ((b'"61837.63000000"', b'"1.123456789"'), "bad_decimal", "'1.123456789'"),
+        ((b'"0.02000000"', b'"NaN"'), "bad_decimal", "quantity"),
+        ((b'"0.02000000"', b'"1' + b"0" * 20 + b'"'), "bad_decimal", "quantity"),
+        ((b'"61837.63000000"', b"61837.63"), "wrong_type", "at $.data.p, found '61837.63'"),
+        ((b'"p":"61837.63000000",', b""), "missing_field", "`p` at $.data"),
+        ((b'"BTCUSDT"', b'"BTCWHAT"'), "unreadable_symbol", "'BTCWHAT'"),
+        ((b'"BTCUSDT"', b'""'), "unreadable_symbol", "''"),
+        ((b"true", b'"yes"'), "wrong_type", "Expected `bool`, got `str` at $.data.m"),
+        ((b"3735683259", b"9223372036854775808"), "out_of_range", "9223372036854775808"),
+        ((b"3735683259", b"-1"), "out_of_range", "found -1"),
+        ((b'"T":1723161255342', b'"T":1293839999999'), "time_too_early", "2010-12-31 23:59:59"),
+        ((b'"T":1723161255342', b'"T":1723161255'), "time_too_early", "1970-01-20"),
+        ((b'"T":1723161255342', b'"T":1723164855401'), "time_in_future", "2024-08-09 00:54:15"),
+        ((b'"T":1723161255342', b'"T":1723161255342000000'), "out_of_range", "data.T"),
+        ((b'{"e":"trade"', b'{"e":"newTrade"'), "unknown_frame", "'stream', 'data'"),
+        ((b'"m":true}}', b'"m":true'), "malformed_json", "truncated"),
+        ((b'{"stream"', b'x{"stream"'), "malformed_json", "invalid character"),
+        ((b"btcusdt@trade", b"btcusdt@trade\n"), "malformed_json", "invalid character"),
+        ((BINANCE, b""), "malformed_json", "truncated"),
+        ((BINANCE, b"\xff\xfe\x00"), "malformed_json", "invalid"),
+        ((BINANCE, b"[" * 200_000), "malformed_json", "recursion"),
+        ((BINANCE, b'{"id":' + b"9" * 10_000 + b"}"), "malformed_json", "out of range"),
+        ((BINANCE, b'{"e":NaN}'), "malformed_json", "invalid character"),
+        ((BINANCE, b'{"a":1}\n{"b":2}'), "malformed_json", "trailing"),
+        ((BINANCE, b"null"), "unknown_frame", "None"),
+    ],
+)
+def test_a_bad_frame_is_rejected_with_its_reason_and_its_neighbours_are_untouched(
+    change: tuple[bytes, bytes], reason: str, detail: str
+) -> None:
+    assert change[0] in BINANCE
+    bad = BINANCE.replace(*change)
+    parsed = parse("binance", BINANCE, bad, AGGREGATED, BINANCE)
+    (rejected,) = parsed.rejected.to_pylist()
+    assert rejected["reason"] == reason
+    assert detail in rejected["detail"]
+    assert len(rejected["detail"]) < 400
+    assert (rejected["kafka_offset"], rejected["payload"]) == (1, bad)
+    assert (rejected["exchange"], rejected["kind"]) == ("binance", "trades")
+    whole = parse("binance", BINANCE, BINANCE, AGGREGATED, BINANCE)
+    kept = pc.not_equal(whole.trades["kafka_offset"], 1)
+    assert parsed.trades.equals(whole.trades.filter(kept))
+
+
+def test_an_hour_of_clock_difference_and_the_first_day_are_allowed() -> None:
+    hour = BINANCE.replace(b'"T":1723161255342', b'"T":1723164855400')
+    first = BINANCE.replace(b'"T":1723161255342', b'"T":1293840000000')
+    assert len(parse("binance", hour, first).trades) == 2
+
+
+def test_the_place_of_a_frame_in_kafka_is_kept_whatever_its_order() -> None:
+    frames = table([KRAKEN_TWO, b"x", KRAKEN, b"{}", KRAKEN_TWO]).take([4, 3, 2, 1, 0])
+    parsed = parse_trades("kraken", frames)
+    assert parsed.trades["kafka_offset"].to_pylist() == [4, 4, 2, 0, 0]
+    assert parsed.trades["frame_index"].to_pylist() == [0, 1, 0, 0, 1]
+    assert parsed.rejected["kafka_offset"].to_pylist() == [3, 1]
+    assert parsed.rejected["frame_index"].to_pylist() == [-1, -1]
+
+
+@pytest.mark.parametrize("exchange", ADAPTERS)
+def test_no_frames_give_empty_tables(exchange: str) -> None:
+    parsed = parse_trades(exchange, RAW_FRAME.schema.empty_table())
+    assert_none_is_lost(parsed, 0)
+
+
+def test_an_unknown_exchange_is_named() -> None:
+    with pytest.raises(UnknownName, match="unknown exchange 'mtgox'"):
+        parse("mtgox", BINANCE)
+
+
+@st.composite
+def _mutated(draw: st.DrawFn, frames: list[bytes]) -> bytes:
+    """A usual frame with some bytes deleted, replaced or doubled; often still JSON."""
+    payload = draw(st.sampled_from(frames))
+    for _ in range(draw(st.integers(0, 3))):
+        start = draw(st.integers(0, len(payload)))
+        end = min(len(payload), start + draw(st.integers(0, 12)))
+        piece = st.sampled_from([b"", b"0", b"-", b"9" * 25, b'"', b"null", b"{}", b"\n", b"\xff"])
+        payload = payload[:start] + draw(piece | st.just(payload[start:end] * 2)) + payload[end:]
+    return payload
+
+
+def _batches(exchange: str) -> st.SearchStrategy[list[bytes]]:
+    one = st.one_of(st.sampled_from(USUAL[exchange]), _mutated(USUAL[exchange]), st.binary())
+    return st.lists(one, max_size=8)
+
+
+@pytest.mark.parametrize("exchange", ADAPTERS)
+def test_a_batch_gives_what_its_frames_give_alone(exchange: str) -> None:
+    @settings(max_examples=150, deadline=None)
+    @given(_batches(exchange))
+    def check(payloads: list[bytes]) -> None:
+        frames = table(payloads)
+        parsed = parse_trades(exchange, frames)
+        assert_none_is_lost(parsed, len(payloads))
+        alone = [parse_trades(exchange, frames.slice(i, 1)) for i in range(len(payloads))]
+        assert parsed.control == sum(one.control for one in alone)
+        assert parsed.other == sum(one.other for one in alone)
+        empty = ParsedTrades(TRADE.schema.empty_table(), REJECTED.schema.empty_table(), 0, 0)
+        for name in ("trades", "rejected"):
+            parts = pa.concat_tables([getattr(one, name) for one in (*alone, empty)])
+            assert getattr(parsed, name).equals(parts)
+
+    check()
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["e", "s", "data", "channel", "stream", "T"]), inner)
+    ),
+    max_leaves=12,
+)
+
+
+@pytest.mark.parametrize("exchange", ADAPTERS)
+def test_no_document_makes_an_adapter_raise(exchange: str) -> None:
+    venue = adapter(exchange)
+
+    @settings(max_examples=150, deadline=None)
+    @given(_JSON.map(lambda found: json.dumps(found).encode()) | st.binary())
+    def check(payload: bytes) -> None:
+        venue.classify(payload)
+        venue.answer(payload)
+        assert_none_is_lost(parse(exchange, payload), 1)
+
+    check()
+
+
+def _recorded(path: Path) -> pa.Table:
+    """A tape as bronze rows; the offset is the place in the tape."""
+    frames = [frame for batch in read_tape(path, RECEIVED) for frame in batch]
+    columns = frame_table([(f.payload, RECEIVED) for f in frames])
+    received = pa.array([f.received_at_us for f in frames], pa.int64()).cast(
+        RAW_FRAME.schema.field("received_at").type
+    )
+    place = columns.schema.get_field_index("received_at")
+    return bronze_rows(columns.set_column(place, columns.schema.field(place), received))
+
+
+RECORDED = {
+    "binance_spot/btcusdt_20240808.gz": "binance",
+    "binance_spot/btcusdt_20240809.gz": "binance",
+    "binance_spot/ethusdt_20240808.gz": "binance",
+    "binance_spot/ethusdt_20240809.gz": "binance",
+    "binance_usdm/usdm_btcusdt_20240808.gz": "binance_usdm",
+    "binance_usdm/usdm_ethusdt_20240808.gz": "binance_usdm",
+    "sessions/cryptofeed_BINANCE.ws.1.0.jsonl.gz": "binance",
+    "sessions/cryptofeed_BINANCE_US.ws.1.0.jsonl.gz": "binance",
+    "sessions/cryptofeed_BINANCE_FUTURES.ws.1.0.jsonl.gz": "binance_usdm",
+}
+
+
+def _comparable(row: dict[str, Any]) -> tuple[Any, ...]:
+    prefix = "agg:" if row["aggregated"] else ""
+    return (
+        row["symbol"],
+        prefix + row["trade_id"],
+        Decimal(row["price"]),
+        Decimal(row["qty"]),
+        row["taker_side"],
+        row["trade_time_us"],
+        row["event_time_us"],
+        None if row["exec_type"] in (None, "MARKET") else [row["exec_type"]],
+    )
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("file", RECORDED)
+def test_every_recorded_trade_comes_out_as_independent_code_read_it(
+    shared_data: Path, file: str
+) -> None:
+    frames = _recorded(shared_data / file)
+    parsed = parse_trades(RECORDED[file], frames)
+    assert_none_is_lost(parsed, len(frames))
+    assert parsed.rejected.to_pylist() == []
+    expected = pq.read_table(shared_data / "expected_trades.parquet", filters=[("file", "=", file)])
+    trades = parsed.trades
+    found = zip(
+        trades["exchange_symbol"].to_pylist(),
+        trades["trade_id"].to_pylist(),
+        trades["price"].to_pylist(),
+        trades["quantity"].to_pylist(),
+        trades["side"].to_pylist(),
+        trades["timestamp"].cast(pa.int64()).to_pylist(),
+        trades["event_time"].cast(pa.int64()).to_pylist(),
+        trades["trade_conditions"].to_pylist(),
+        strict=True,
+    )
+    assert sorted(found) == sorted(_comparable(row) for row in expected.to_pylist())
+    # The expected receive times passed through a double: right to 256 ns.
+    ours = sorted(trades["ingestion_timestamp"].cast(pa.int64()).to_pylist())
+    theirs = sorted(ns // 1000 for ns in expected["recv_time_ns"].to_pylist())
+    assert all(abs(a - b) <= 1 for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.data
+def test_the_last_of_an_aggregated_trade_orders_it_and_its_span_is_counted(
+    shared_data: Path,
+) -> None:
+    parsed = parse_trades(
+        "binance_usdm",
+        _recorded(shared_data / "sessions/cryptofeed_BINANCE_FUTURES.ws.1.0.jsonl.gz"),
+    )
+    for row in parsed.trades.to_pylist():
+        ids = dict(row["vendor_data"])
+        first, last = int(ids["first_trade_id"]), int(ids["last_trade_id"])
+        assert (row["source_sequence"], row["trade_count"]) == (last, last - first + 1)
+
+
+def _odd_messages(folder: Path, accept: Callable[[str], bool]) -> list[bytes]:
+    lines = (folder / "odd_messages.jsonl").read_text().splitlines()
+    return [e["raw"].encode() for e in map(json.loads, lines) if accept(e["venue"])]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("exchange", ADAPTERS)
+def test_odd_messages_are_all_accounted_for(shared_data: Path, exchange: str) -> None:
+    venue = exchange.partition("_")[0].upper()
+    payloads = _odd_messages(shared_data, lambda name: name.startswith(venue))
+    parsed = parse_trades(exchange, table(payloads, 1_800_000_000_000_000))
+    assert_none_is_lost(parsed, len(payloads))
+    refused = set(parsed.rejected["payload"].to_pylist())
+    unknown = {p for p in payloads if adapter(exchange).classify(p).channel is Channel.UNKNOWN}
+    assert unknown <= refused
+
+
+@pytest.mark.data
+def test_captured_kraken_frames_are_trades_or_control(shared_data: Path) -> None:
+    parsed = parse_trades("kraken", _recorded_at(shared_data / "kraken_v2/real_frames.jsonl"))
+    assert_none_is_lost(parsed, 7)
+    assert (len(parsed.rejected), parsed.control, parsed.other) == (0, 3, 0)
+    assert parsed.trades["trade_id"].to_pylist() == [
+        "72166031",
+        "9622656",
+        "9622657",
+        "9622658",
+        "105702534",
+        "107612614",
+    ]
+    assert [str(q) for q in parsed.trades["quantity"].to_pylist()][:2] == [
+        "0.14225864",
+        "0.00409283",
+    ]
+
+
+@pytest.mark.data
+def test_documented_and_broken_kraken_frames_get_their_reasons(shared_data: Path) -> None:
+    path = shared_data / "kraken_v2/doc_and_malformed_frames.jsonl"
+    parsed = parse_trades("kraken", _recorded_at(path))
+    assert parsed.trades["trade_id"].to_pylist() == ["10218208", "10218209"]
+    assert sorted(parsed.rejected["reason"].to_pylist()) == [
+        "bad_time",
+        "malformed_json",
+        "missing_field",
+        "price_not_positive",
+        "unknown_side",
+    ]
+    assert (parsed.control, parsed.other) == (5, 4)
+
+
+def _recorded_at(path: Path) -> pa.Table:
+    """A tape without times, received in 2027."""
+    frames = [f for batch in read_tape(path, 1_800_000_000_000_000) for f in batch]
+    return table([f.payload for f in frames], frames[0].received_at_us)
