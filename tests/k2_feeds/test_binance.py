@@ -58,7 +58,7 @@ def rows(exchange: str, *payloads: bytes) -> list[dict[str, object]]:
 def test_every_known_exchange_has_an_adapter() -> None:
     assert set(ADAPTERS) == set(EXCHANGES)
     assert all(name == known.exchange for name, known in ADAPTERS.items())
-    with pytest.raises(UnknownName, match="unknown exchange 'mtgox'. Known: binance"):
+    with pytest.raises(UnknownName, match=r"unknown exchange 'mtgox'\. Known: binance"):
         adapter("mtgox")
 
 

@@ -149,8 +149,10 @@ def test_each_symbol_of_a_subscription_is_awaited() -> None:
     [
         (CONTROL[2], Answer(True, "BTC/USD")),
         (
-            b'{"error":"Currency pair not supported A/B","method":"subscribe","success":false,'
-            b'"symbol":"A/B"}',
+            (
+                b'{"error":"Currency pair not supported A/B","method":"subscribe","success":false,'
+                b'"symbol":"A/B"}'
+            ),
             Answer(False, "A/B", "Currency pair not supported A/B"),
         ),
         (

@@ -1,0 +1,174 @@
+"""Recorded frames of the exchanges, against what independent code read in them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from k2_feeds.adapter import Channel
+from k2_feeds.adapters import ADAPTERS, adapter
+from k2_feeds.parsing import ParsedTrades, parse_trades
+from k2_feeds.tapes import read_tape
+from k2_market.records import RAW_FRAME
+from tests.frames import bronze_rows, frame_table
+
+RECEIVED = 1723161255400000
+# For frames whose tape says no time: later than any of them.
+LATER = 1_800_000_000_000_000
+
+
+def table(payloads: list[bytes], received_us: int) -> pa.Table:
+    return bronze_rows(frame_table([(p, received_us) for p in payloads]))
+
+
+def assert_none_is_lost(parsed: ParsedTrades, frames: int) -> None:
+    told = {
+        *parsed.trades["kafka_offset"].to_pylist(),
+        *parsed.rejected["kafka_offset"].to_pylist(),
+    }
+    assert len(told) + parsed.control + parsed.other == frames
+
+
+def _recorded(path: Path) -> pa.Table:
+    """A tape as bronze rows; the offset is the place in the tape."""
+    frames = [frame for batch in read_tape(path, RECEIVED) for frame in batch]
+    columns = frame_table([(f.payload, RECEIVED) for f in frames])
+    received = pa.array([f.received_at_us for f in frames], pa.int64()).cast(
+        RAW_FRAME.schema.field("received_at").type
+    )
+    place = columns.schema.get_field_index("received_at")
+    return bronze_rows(columns.set_column(place, columns.schema.field(place), received))
+
+
+RECORDED = {
+    "binance_spot/btcusdt_20240808.gz": "binance",
+    "binance_spot/btcusdt_20240809.gz": "binance",
+    "binance_spot/ethusdt_20240808.gz": "binance",
+    "binance_spot/ethusdt_20240809.gz": "binance",
+    "binance_usdm/usdm_btcusdt_20240808.gz": "binance_usdm",
+    "binance_usdm/usdm_ethusdt_20240808.gz": "binance_usdm",
+    "sessions/cryptofeed_BINANCE.ws.1.0.jsonl.gz": "binance",
+    "sessions/cryptofeed_BINANCE_US.ws.1.0.jsonl.gz": "binance",
+    "sessions/cryptofeed_BINANCE_FUTURES.ws.1.0.jsonl.gz": "binance_usdm",
+}
+
+
+def _comparable(row: dict[str, Any]) -> tuple[Any, ...]:
+    prefix = "agg:" if row["aggregated"] else ""
+    return (
+        row["symbol"],
+        prefix + row["trade_id"],
+        Decimal(row["price"]),
+        Decimal(row["qty"]),
+        row["taker_side"],
+        row["trade_time_us"],
+        row["event_time_us"],
+        None if row["exec_type"] in (None, "MARKET") else [row["exec_type"]],
+    )
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("file", RECORDED)
+def test_every_recorded_trade_comes_out_as_independent_code_read_it(
+    shared_data: Path, file: str
+) -> None:
+    frames = _recorded(shared_data / file)
+    parsed = parse_trades(RECORDED[file], frames)
+    assert_none_is_lost(parsed, len(frames))
+    assert parsed.rejected.to_pylist() == []
+    expected = pq.read_table(shared_data / "expected_trades.parquet", filters=[("file", "=", file)])
+    trades = parsed.trades
+    found = zip(
+        trades["exchange_symbol"].to_pylist(),
+        trades["trade_id"].to_pylist(),
+        trades["price"].to_pylist(),
+        trades["quantity"].to_pylist(),
+        trades["side"].to_pylist(),
+        trades["timestamp"].cast(pa.int64()).to_pylist(),
+        trades["event_time"].cast(pa.int64()).to_pylist(),
+        trades["trade_conditions"].to_pylist(),
+        strict=True,
+    )
+    assert sorted(found) == sorted(_comparable(row) for row in expected.to_pylist())
+    # The expected receive times passed through a double: right to 256 ns.
+    ours = sorted(trades["ingestion_timestamp"].cast(pa.int64()).to_pylist())
+    theirs = sorted(ns // 1000 for ns in expected["recv_time_ns"].to_pylist())
+    assert all(abs(a - b) <= 1 for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.data
+def test_the_last_of_an_aggregated_trade_orders_it_and_its_span_is_counted(
+    shared_data: Path,
+) -> None:
+    parsed = parse_trades(
+        "binance_usdm",
+        _recorded(shared_data / "sessions/cryptofeed_BINANCE_FUTURES.ws.1.0.jsonl.gz"),
+    )
+    for row in parsed.trades.to_pylist():
+        ids = dict(row["vendor_data"])
+        first, last = int(ids["first_trade_id"]), int(ids["last_trade_id"])
+        assert (row["source_sequence"], row["trade_count"]) == (last, last - first + 1)
+
+
+def _odd_messages(folder: Path, accept: Callable[[str], bool]) -> list[bytes]:
+    lines = (folder / "odd_messages.jsonl").read_text().splitlines()
+    return [e["raw"].encode() for e in map(json.loads, lines) if accept(e["venue"])]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("exchange", ADAPTERS)
+def test_odd_messages_are_all_accounted_for(shared_data: Path, exchange: str) -> None:
+    venue = exchange.partition("_")[0].upper()
+    payloads = _odd_messages(shared_data, lambda name: name.startswith(venue))
+    parsed = parse_trades(exchange, table(payloads, LATER))
+    assert_none_is_lost(parsed, len(payloads))
+    refused = set(parsed.rejected["payload"].to_pylist())
+    unknown = {p for p in payloads if adapter(exchange).classify(p).channel is Channel.UNKNOWN}
+    assert unknown <= refused
+
+
+@pytest.mark.data
+def test_captured_kraken_frames_are_trades_or_control(shared_data: Path) -> None:
+    parsed = parse_trades("kraken", _recorded_at(shared_data / "kraken_v2/real_frames.jsonl"))
+    assert_none_is_lost(parsed, 7)
+    assert (len(parsed.rejected), parsed.control, parsed.other) == (0, 3, 0)
+    assert parsed.trades["trade_id"].to_pylist() == [
+        "72166031",
+        "9622656",
+        "9622657",
+        "9622658",
+        "105702534",
+        "107612614",
+    ]
+    assert [str(q) for q in parsed.trades["quantity"].to_pylist()][:2] == [
+        "0.14225864",
+        "0.00409283",
+    ]
+
+
+@pytest.mark.data
+def test_documented_and_broken_kraken_frames_get_their_reasons(shared_data: Path) -> None:
+    path = shared_data / "kraken_v2/doc_and_malformed_frames.jsonl"
+    parsed = parse_trades("kraken", _recorded_at(path))
+    assert parsed.trades["trade_id"].to_pylist() == ["10218208", "10218209"]
+    assert sorted(parsed.rejected["reason"].to_pylist()) == [
+        "bad_time",
+        "malformed_json",
+        "missing_field",
+        "price_not_positive",
+        "unknown_side",
+    ]
+    assert (parsed.control, parsed.other) == (5, 4)
+
+
+def _recorded_at(path: Path) -> pa.Table:
+    """A tape without times, received in 2027."""
+    frames = [f for batch in read_tape(path, LATER) for f in batch]
+    return table([f.payload for f in frames], frames[0].received_at_us)
