@@ -9,15 +9,18 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from confluent_kafka import Consumer, TopicPartition
 
+from k2_feeds.broker import start_broker
 from tests.needs import CHECKOUT
-from tests.services import S3Server, free_port, running, wait_until
+from tests.services import S3Server, accepts, free_port, running, wait_until
 
 COMPOSE: dict[str, Any] = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -153,56 +156,82 @@ def answers(url: str) -> bool:
         return False
 
 
+class Deployment:
+    """The services of the compose file as processes, each with a log of its own."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], stack: ExitStack) -> None:
+        self.folder, self.environment, self.stack = folder, environment, stack
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, command: list[str]) -> None:
+        log = self.stack.enter_context((self.folder / f"{name}.log").open("wb"))
+        options = {"cwd": CHECKOUT, "env": self.environment, "stdout": log, "stderr": log}
+        self.processes[name] = self.stack.enter_context(running(command, **options))
+
+    def start_services(self, *names: str) -> None:
+        for name in names:
+            self.start(name, SERVICES[name]["command"])
+
+    def wait_for(self, name: str, ready: Callable[[], bool]) -> None:
+        def asked() -> bool:
+            self.check_alive(name)
+            return ready()
+
+        wait_until(asked, name, timeout_s=90)
+
+    def check_alive(self, name: str) -> None:
+        if self.processes[name].poll() is not None:
+            log = (self.folder / f"{name}.log").read_text(errors="replace")
+            pytest.fail(f"{name} ended with {self.processes[name].returncode}:\n{log[-4000:]}")
+
+    def succeeds(self, *command: str) -> bool:
+        asked = subprocess.run(
+            command, cwd=CHECKOUT, env=self.environment, capture_output=True, check=False
+        )
+        return asked.returncode == 0
+
+
+def messages(bootstrap: str, topic: str) -> int:
+    """How many messages the topic holds; 0 where it does not exist yet."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "none"})
+    try:
+        found = consumer.list_topics(timeout=10).topics
+        partitions = found[topic].partitions if topic in found else []
+        ends = [consumer.get_watermark_offsets(TopicPartition(topic, p), 10) for p in partitions]
+        return sum(high - low for low, high in ends)
+    finally:
+        consumer.close()
+
+
 @pytest.mark.postgres
 @pytest.mark.s3
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 def test_every_command_runs_as_a_process_and_answers(
     tmp_path: Path, postgres_database: str, s3_server: S3Server
 ) -> None:
-    from k2_feeds.simulator import start_simulator  # the exchanges, on loopback
-
-    from k2_feeds.broker import start_broker
-
-    secrets = {"K2_POSTGRES_PASSWORD": "unused"}
-    environment = environment_from_file(secrets, tmp_path)
+    environment = environment_from_file({"K2_POSTGRES_PASSWORD": "unused"}, tmp_path)
     environment = with_services(environment, postgres_database, s3_server)
     home = Path(environment["DAGSTER_HOME"])
     home.mkdir(parents=True)
     shutil.copy(CHECKOUT / "deploy/dagster.yaml", home / "dagster.yaml")
+    ports = ("K2_API_PORT", "DAGSTER_WEBSERVER_PORT", "DAGSTER_GRPC_PORT")
+    api, webserver, code = (environment[name] for name in ports)
+    exchanges = str(free_port())
+    environment["K2_FEED_ENDPOINT"] = f"ws://127.0.0.1:{exchanges}"
 
     with ExitStack() as stack:
         broker = stack.enter_context(start_broker(tmp_path / "broker"))
         environment["K2_KAFKA_BOOTSTRAP"] = broker.address
-        environment.update(stack.enter_context(start_simulator()).environment)
-        processes = {}
-
-        def start(name: str) -> None:
-            log = stack.enter_context((tmp_path / f"{name}.log").open("wb"))
-            options = {"cwd": CHECKOUT, "env": environment, "stdout": log, "stderr": log}
-            processes[name] = stack.enter_context(running(SERVICES[name]["command"], **options))
-
-        def ready(name: str, url_or_command: str | list[str]) -> None:
-            def asked() -> bool:
-                if processes[name].poll() is not None:
-                    raise AssertionError((tmp_path / f"{name}.log").read_text()[-4000:])
-                if isinstance(url_or_command, str):
-                    return answers(url_or_command)
-                check = subprocess.run(
-                    url_or_command, cwd=CHECKOUT, env=environment, capture_output=True, check=False
-                )
-                return check.returncode == 0
-
-            wait_until(asked, name, timeout_s=90)
-
-        start("code")
-        start("feeds")
-        start("api")
-        ready(
-            "code", ["dagster", "api", "grpc-health-check", "-p", environment["DAGSTER_GRPC_PORT"]]
-        )
-        start("webserver")
-        start("daemon")
-        ready("api", f"http://127.0.0.1:{environment['K2_API_PORT']}/health")
-        ready("webserver", f"http://127.0.0.1:{environment['DAGSTER_WEBSERVER_PORT']}/server_info")
-        ready("daemon", ["dagster-daemon", "liveness-check"])
-        assert processes["feeds"].poll() is None, (tmp_path / "feeds.log").read_text()[-4000:]
+        k2 = Deployment(tmp_path, environment, stack)
+        k2.start("exchanges", [sys.executable, "-m", "k2_feeds.simulator", "--port", exchanges])
+        k2.wait_for("exchanges", lambda: accepts(int(exchanges), k2.processes["exchanges"]))
+        k2.start_services("feeds", "api", "code")
+        k2.wait_for("code", lambda: k2.succeeds("dagster", "api", "grpc-health-check", "-p", code))
+        k2.start_services("webserver", "daemon")
+        k2.wait_for("api", lambda: answers(f"http://127.0.0.1:{api}/health"))
+        k2.wait_for("webserver", lambda: answers(f"http://127.0.0.1:{webserver}/server_info"))
+        k2.wait_for("daemon", lambda: k2.succeeds("dagster-daemon", "liveness-check"))
+        raw = "market.crypto.trades.binance.raw"
+        k2.wait_for("feeds", lambda: messages(broker.address, raw) > 0)
+        for name in OURS:
+            k2.check_alive(name)
