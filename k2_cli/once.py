@@ -34,14 +34,25 @@ from k2_feeds.reader import TopicReader
 from k2_feeds.router import FrameRouter
 from k2_feeds.tapes import read_tape
 from k2_feeds.topics import raw_topic
+from k2_lake.audit import rejected_since
 from k2_lake.bronze import position
 from k2_lake.catalog import Lake, LakeSettings
+from k2_lake.duckdb_engine import DuckDBEngine
 from k2_lake.gold import pending_days
-from k2_lake.tables import TABLES, bronze_name
+from k2_lake.history import head_sequence
+from k2_lake.tables import (
+    REJECTED_TABLE,
+    TABLES,
+    TRADES_TABLE,
+    bronze_name,
+    candle_name,
+    silver_name,
+)
 from k2_market.errors import K2Error
 from k2_market.exchanges import EXCHANGES
+from k2_market.timeframes import TIMEFRAMES
 
-Progress = Callable[[str, int], None]
+Progress = Callable[[str], None]
 
 
 class StepFailed(K2Error):
@@ -58,6 +69,7 @@ class Replayed:
     checks_passed: int = 0
     checks_failed: list[str] = field(default_factory=list)
     days: list[date] = field(default_factory=list)
+    rejected: Mapping[str, int] = field(default_factory=dict)
 
 
 def replay(home: Path, tapes: Sequence[tuple[str, Path]], progress: Progress) -> Replayed:
@@ -88,6 +100,7 @@ class _Replay:
         self._cluster_id: str | None = None
 
     def run(self, tapes: Sequence[tuple[str, Path]]) -> Replayed:
+        seen = head_sequence(self.lake.table(REJECTED_TABLE))
         with dg.DagsterInstance.get() as instance:
             set_pool_limits(instance)
             producing = threading.Thread(target=self._produce, args=(tapes,), name="replay", daemon=True)
@@ -99,6 +112,7 @@ class _Replay:
                 self._materialize(instance, "ingest", datetime.now(UTC).date())
                 if self.failure is not None:
                     raise self.failure
+            self.done.rejected = rejected_since(self.lake, DuckDBEngine(), seen)
             for day in sorted(pending_days(self.lake)):
                 if not self.done.checks_failed:
                     self.done.days.append(day)
@@ -120,7 +134,7 @@ class _Replay:
                 for batch in _frames(path):
                     self.done.frames += len(batch)
                     router.send_many(batch)
-                    self.progress("frames", self.done.frames)
+                    self.progress(f"replaying {exchange}: {self.done.frames:,} frames")
             producer.flush()
         self.done.channels.update(router.counts)
 
@@ -155,7 +169,28 @@ class _Replay:
         for name, value in materialization.metadata.items():
             if isinstance(value, dg.IntMetadataValue) and value.value is not None:
                 self.done.figures[f"{table} {name}"] += value.value
-        self.progress(table, self.done.figures[f"{table} rows"])
+        self.progress(f"{table} is up to date")
+
+
+def summary(done: Replayed, seconds: float) -> list[tuple[str, str]]:
+    """Name and figure, line by line, of what a replay did."""
+    figures = done.figures
+    silver = [silver_name(e) for e in EXCHANGES]
+    lines = [
+        ("frames", done.frames),
+        *((f"frames: {channel}", count) for channel, count in sorted(done.channels.items())),
+        ("trades", sum(figures[f"{s} trades"] for s in silver)),
+        ("rejected", sum(done.rejected.values())),
+        *((f"rejected: {reason}", count) for reason, count in sorted(done.rejected.items())),
+        ("duplicates", figures[f"{TRADES_TABLE} duplicates"]),
+        ("added to gold", figures[f"{TRADES_TABLE} added"]),
+        *((f"candles {t}", figures[f"{candle_name(t)} candles"]) for t in TIMEFRAMES),
+        ("trade days", len(done.days)),
+        ("checks passed", done.checks_passed),
+        ("checks failed", len(done.checks_failed)),
+    ]
+    failed = [("failed", name) for name in done.checks_failed]
+    return [*((n, f"{v:,}") for n, v in lines), *failed, ("seconds", f"{seconds:.1f}")]
 
 
 def set_pool_limits(instance: dg.DagsterInstance) -> None:

@@ -164,7 +164,18 @@ def candles_reconciled(lake: Lake, engine: Engine, day: date, name: str) -> Verd
 def rejected_of_day(lake: Lake, engine: Engine, day: date) -> dict[str, int]:
     """How many rows of the day were rejected, by exchange and reason: ``binance: bad_decimal``."""
     table = lake.table(REJECTED_TABLE)
-    files = planned(table, table_def(REJECTED_TABLE).schema, of_day("ingest_date", day))
+    schema = table_def(REJECTED_TABLE).schema
+    return _by_reason(engine, planned(table, schema, of_day("ingest_date", day)))
+
+
+def rejected_since(lake: Lake, engine: Engine, sequence: int) -> dict[str, int]:
+    """How many rows were rejected after that sequence of the table, by exchange and reason."""
+    table = lake.table(REJECTED_TABLE)
+    snapshots = [c.snapshot for c in changes_since(table, sequence)]
+    return _by_reason(engine, appended(table, snapshots, table_def(REJECTED_TABLE).schema))
+
+
+def _by_reason(engine: Engine, files: Files) -> dict[str, int]:
     counted = engine.query(
         "select exchange || ': ' || reason as what, count(*) as n from rejected group by 1 order by 1",
         {"rejected": files},

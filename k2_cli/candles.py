@@ -1,0 +1,29 @@
+"""The newest candles, for people to look at."""
+
+from __future__ import annotations
+
+from k2_lake.catalog import Lake
+from k2_lake.duckdb_engine import DuckDBEngine
+from k2_lake.scan import planned
+from k2_lake.tables import candle_name
+from k2_market.records import CANDLE
+
+NEWEST = """
+select exchange, symbol, strftime(window_start, '%H:%M') as utc, open, high, low, close, volume,
+  vwap, trade_count as trades
+from candles
+qualify row_number() over (partition by exchange, symbol order by window_start desc) = 1
+order by exchange, symbol
+"""
+
+
+def recent_candles(lake: Lake) -> list[dict[str, object]]:
+    """The newest 1m candle of each symbol, numbers as plain text without idle zeros."""
+    files = planned(lake.table(candle_name("1m")), CANDLE.schema)
+    rows = DuckDBEngine().query(NEWEST, {"candles": files}).to_pylist()
+    return [{k: _plain(v) for k, v in row.items()} for row in rows]
+
+
+def _plain(value: object) -> object:
+    text = f"{value}"
+    return text.rstrip("0").rstrip(".") if "." in text and text.replace(".", "").isdigit() else text

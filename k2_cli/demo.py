@@ -1,0 +1,89 @@
+"""``k2 demo``: the whole platform on one machine, or with ``--once`` a replay of recorded frames."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from k2_cli.home import DEFAULT_HOME
+from k2_market.errors import UsageError
+from k2_market.exchanges import exchange as known_exchange
+
+STANDARD_OUTPUT = Console()
+STANDARD_ERROR = Console(stderr=True)
+
+
+def demo(
+    home: Annotated[Path, typer.Option(help="Folder for all state, Dagster's included.")] = DEFAULT_HOME,
+    live: Annotated[
+        bool, typer.Option("--live", help="Connect to the real exchanges, not the simulator.")
+    ] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Replay --frames through the whole chain, then exit.")
+    ] = False,
+    frames: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="EXCHANGE:PATH",
+            help="Recorded frames, .gz or plain; may be given several times, in order. With --once.",
+        ),
+    ] = None,
+    dagster_port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
+    api_port: Annotated[int, typer.Option(help="Port of the REST API.")] = 8000,
+) -> None:
+    """Run everything on this machine: broker, simulated exchanges, feeds, Dagster, API.
+
+    Shows a table of candles and the addresses to open, then runs until Ctrl-C.
+
+    With --once it replays recorded frames instead and prints a summary; it exits with 1 when a
+    blocking check failed.
+    """
+    if once:
+        replay_once(home, frames or [])
+        return
+    if frames:
+        raise UsageError("--frames goes with --once: `k2 demo --once --frames EXCHANGE:PATH`.")
+    from k2_cli.platform import run_platform
+
+    run_platform(home, live=live, dagster_port=dagster_port, api_port=api_port)
+
+
+def replay_once(home: Path, frames: list[str]) -> None:
+    """Replay, show progress on standard error and the summary on standard output."""
+    tapes = [tape(argument) for argument in frames]
+    if not tapes:
+        raise UsageError("--once needs recorded frames: --frames EXCHANGE:PATH, as often as needed.")
+    from k2_cli.once import replay, summary
+
+    started = time.monotonic()
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with Progress(*columns, console=STANDARD_ERROR) as progress:
+        task = progress.add_task("starting", total=None)
+        done = replay(home, tapes, lambda what: progress.update(task, description=what))
+    seconds = time.monotonic() - started
+    STANDARD_OUTPUT.print(_table(summary(done, seconds)))
+    if done.checks_failed:
+        raise typer.Exit(1)
+
+
+def tape(argument: str) -> tuple[str, Path]:
+    """Exchange and file of ``EXCHANGE:PATH``. Raises UsageError or UnknownName."""
+    name, separator, path = argument.partition(":")
+    if not separator or not path:
+        raise UsageError(f"--frames {argument!r} was not EXCHANGE:PATH, such as kraken:frames.jsonl.gz.")
+    return known_exchange(name).name, Path(path)
+
+
+def _table(rows: list[tuple[str, str]]) -> Table:
+    table = Table(show_header=False, title="Replay")
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    for name, value in rows:
+        table.add_row(name, value)
+    return table

@@ -1,0 +1,67 @@
+"""The command ``k2``: its sub-commands, and what becomes of an error.
+
+Heavy libraries are imported inside the commands, so that ``k2 --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from k2_cli.api import api
+from k2_cli.demo import demo
+from k2_cli.feed import feed
+from k2_cli.sql import sql
+from k2_market.errors import K2Error, QueryRefused, UsageError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="k2",
+    help="Market data from exchange feeds to exact candles.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+app.command("demo")(demo)
+app.command("feed")(feed)
+app.command("sql")(sql)
+app.command("api")(api)
+
+
+def run() -> None:
+    """The entry point: a user's mistake is one line and exit 2, another failure one line and 1."""
+    try:
+        app()
+    except K2Error as error:
+        print(f"k2: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2 if isinstance(error, UsageError | QueryRefused) else 1)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read the output has gone, as `head` does: nothing is left to say, or to flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"k2 {version('k2-market-data')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and exit.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Market data from exchange feeds to exact candles."""

@@ -1,0 +1,177 @@
+"""The whole platform as processes of one machine: started, shown, watched, drained and stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+from rich.table import Table
+
+from k2_assets.ingest import drain
+from k2_assets.resources import BROKER_FOLDER
+from k2_cli.candles import recent_candles
+from k2_cli.home import ROOT, environment, locked_home, prepare_dagster
+from k2_cli.once import set_pool_limits
+from k2_cli.supervise import Service, Supervisor, answers, free_port, port_open, require_free
+from k2_feeds.broker import start_broker
+from k2_feeds.kafka import KafkaSettings, from_environment
+from k2_lake.catalog import Lake, LakeSettings
+from k2_market.exchanges import EXCHANGES
+
+HOST = "127.0.0.1"
+BIN = Path(sys.executable).parent
+FIRST_CANDLES_S = 120.0
+WATCH_S = 0.5
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The ports of the services, all on loopback."""
+
+    dagster: int
+    api: int
+    code: int
+    simulator: int
+
+
+def run_platform(home: Path, *, live: bool, dagster_port: int, api_port: int) -> None:
+    """Start everything, show candles and addresses, and run until Ctrl-C or SIGTERM.
+
+    Raises HomeInUse, UsageError for a taken port, ServiceFailed when a process ends by itself.
+    """
+    console = Console()
+    require_free(HOST, dagster_port, "--dagster-port")
+    require_free(HOST, api_port, "--api-port")
+    ports = Ports(dagster_port, api_port, free_port(HOST), free_port(HOST))
+    with locked_home(home) as locked, _broker(locked) as kafka, _stoppable():
+        prepare_dagster(locked)
+        lake = Lake(LakeSettings.from_environment(os.environ, locked))
+        env = {**environment(locked), "K2_CODE_HOST": HOST, "DAGSTER_GRPC_PORT": str(ports.code)}
+        os.environ.update(env)
+        with Supervisor(locked / "logs", env) as services:
+            try:
+                _start(services, _services(locked, ports, live=live), console)
+                _show(lake, services, ports, console)
+                _watch(services)
+            except KeyboardInterrupt:
+                console.print("stopping: feeds first, then what Kafka still holds, then the rest")
+            finally:
+                services.stop("feeds")
+                _drain(lake, kafka)
+
+
+@contextmanager
+def _broker(home: Path) -> Iterator[KafkaSettings]:
+    settings = from_environment(os.environ)
+    if settings is not None:
+        yield settings
+        return
+    with start_broker(home / BROKER_FOLDER) as broker:
+        yield broker.settings
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM stops as Ctrl-C does."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _services(home: Path, ports: Ports, *, live: bool) -> list[Service]:
+    workspace = ["-w", str(ROOT / "deploy" / "workspace.yaml")]
+    simulator = Service(
+        "simulator",
+        [sys.executable, "-m", "k2_feeds.simulator", "--port", str(ports.simulator)],
+        lambda: port_open(HOST, ports.simulator),
+    )
+    feed = [str(BIN / "k2"), "feed", "--home", str(home)]
+    if not live:
+        feed += ["--endpoint", f"ws://{HOST}:{ports.simulator}"]
+    return [
+        Service(
+            "code server",
+            [str(BIN / "dagster"), "api", "grpc", "-m", "k2_sensors.definitions", "-h", HOST, "-p", str(ports.code)],
+            lambda: port_open(HOST, ports.code),
+        ),
+        *([] if live else [simulator]),
+        Service("feeds", feed, lambda: True),
+        Service(
+            "api",
+            [str(BIN / "k2"), "api", "--home", str(home), "--host", HOST, "--port", str(ports.api)],
+            lambda: answers(f"http://{HOST}:{ports.api}/health"),
+        ),
+        Service(
+            "webserver",
+            [str(BIN / "dagster-webserver"), "-h", HOST, "-p", str(ports.dagster), *workspace],
+            lambda: answers(f"http://{HOST}:{ports.dagster}/server_info"),
+        ),
+        Service("daemon", [str(BIN / "dagster-daemon"), "run", *workspace], lambda: True),
+    ]
+
+
+def _start(services: Supervisor, wanted: Sequence[Service], console: Console) -> None:
+    """Start all at once but those that ask the code server, which must answer first."""
+    import dagster as dg
+
+    with console.status("starting") as status:
+        with dg.DagsterInstance.get() as instance:
+            set_pool_limits(instance)
+        for service in wanted:
+            status.update(f"starting the {service.name}")
+            services.start(service)
+            if service.name in ("code server", "simulator"):
+                services.wait_ready(service)
+        for service in wanted:
+            status.update(f"waiting for the {service.name}")
+            services.wait_ready(service)
+
+
+def _show(lake: Lake, services: Supervisor, ports: Ports, console: Console) -> None:
+    with console.status("waiting for the first candles: frames, tick, checks"):
+        deadline = time.monotonic() + FIRST_CANDLES_S
+        while not (candles := recent_candles(lake)) and time.monotonic() < deadline:
+            services.check()
+            time.sleep(0.5)
+    console.print(_table(candles) if candles else "no candle yet; the Dagster UI shows why")
+    console.print(f"Dagster   http://{HOST}:{ports.dagster}   lineage, runs, backfills")
+    console.print(f"REST      http://{HOST}:{ports.api}/docs")
+    console.print(f'SQL       k2 sql --home {lake.settings.home} "select * from gold.ohlcv_1m"')
+    console.print(f"Logs      {services.log('feeds').parent}")
+    console.print("Ctrl-C stops everything.")
+
+
+def _table(candles: Sequence[dict[str, object]]) -> Table:
+    table = Table(title="gold.ohlcv_1m")
+    for name in candles[0]:
+        table.add_column(name, justify="left" if name in ("exchange", "symbol") else "right")
+    for candle in candles:
+        table.add_row(*(str(value) for value in candle.values()))
+    return table
+
+
+def _watch(services: Supervisor) -> None:
+    while True:
+        services.check()
+        time.sleep(WATCH_S)
+
+
+def _drain(lake: Lake, kafka: KafkaSettings) -> None:
+    """The embedded broker forgets when it stops: bronze takes over first what it still holds."""
+    if kafka.embedded:
+        for exchange in EXCHANGES:
+            drain(lake, kafka, exchange)
