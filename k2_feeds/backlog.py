@@ -16,7 +16,7 @@ _CHUNK = 32_768  # bytes remembered together: offsets need not be known message 
 
 @dataclass
 class _Uncommitted:
-    """What one partition holds that bronze has not: chunks of (next offset, bytes), oldest first."""
+    """What a partition holds that bronze has not: (next offset, bytes) chunks, oldest first."""
 
     chunks: deque[tuple[int, int]] = field(default_factory=deque)
     size: int = 0
@@ -36,9 +36,9 @@ class Backlog:
     """Counts what was produced and is not yet committed, by partition.
 
     ``committed`` returns the next offsets that bronze holds, by partition; it is asked only in
-    ``refresh``. ``wire_ratio`` is bytes on the wire per byte of messages, 1.0 until it was measured:
-    recorded frames travel as a ninth of their size, so counting them whole would make eight of nine
-    waits needless. Messages of other producers are not counted.
+    ``refresh``. ``wire_ratio`` is bytes on the wire per byte of messages, 1.0 until it is measured:
+    recorded frames travel as a ninth of their size, so counting them whole would make eight of
+    nine waits needless. Messages of other producers are not counted.
     """
 
     def __init__(self, committed: Callable[[], Mapping[int, int]], bound: int = BOUND) -> None:

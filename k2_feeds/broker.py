@@ -141,7 +141,7 @@ def _write_atomically(file: Path, text: str) -> None:
     draft.replace(file)
 
 
-def _leave(signum: int, frame: FrameType | None) -> None:
+def _leave(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
     sys.exit(0)
 
 

@@ -6,7 +6,8 @@ for the header); everything else is done on columns.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pyarrow as pa
 from confluent_kafka import Message
@@ -32,7 +33,7 @@ def frame_columns(topic: str, messages: Sequence[Message]) -> pa.Table:
     payload = pa.array(list(map(Message.value, messages)), pa.binary())
     if payload.null_count:
         raise LogError(f"{where(payload.is_null().index(True).as_py())} has no value: no K2 frame.")
-    columns = [
+    columns: list[pa.Array[Any]] = [
         pa.array(list(map(Message.partition, messages)), pa.int32()),
         pa.array(list(map(Message.offset, messages)), pa.int64()),
         timestamp,
@@ -51,15 +52,17 @@ def frame_columns(topic: str, messages: Sequence[Message]) -> pa.Table:
 def _headers(messages: Sequence[Message]) -> list[bytes]:
     """The ``k2`` header of each message, empty where it has none."""
     try:
-        found = [value for ((key, value),) in map(Message.headers, messages) if key == HEADER_KEY]
+        all_headers: Iterable[Any] = map(Message.headers, messages)
+        found: list[bytes] = [value for ((key, value),) in all_headers if key == HEADER_KEY]
     except (TypeError, ValueError):  # no header at all, or several, somewhere
         found = []
     if len(found) == len(messages):
         return found
-    return [dict(message.headers() or ()).get(HEADER_KEY) or b"" for message in messages]
+    pairs: list[dict[str, Any]] = [dict(m.headers() or ()) for m in messages]
+    return [found_there.get(HEADER_KEY) or b"" for found_there in pairs]
 
 
-def _symbols(messages: Sequence[Message], topic: str) -> pa.Array:
+def _symbols(messages: Sequence[Message], topic: str) -> pa.Array[Any]:
     try:
         return pa.array(list(map(Message.key, messages)), pa.binary()).cast(pa.string())
     except pa.ArrowInvalid as error:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from struct import Struct
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -65,10 +65,10 @@ class MalformedHeader(LogError):
 class HeaderColumns:
     """The headers of a batch in columns, in the types of RAW_FRAME."""
 
-    received_at: pa.Array
-    connection_id: pa.Array
-    sequence: pa.Array
-    origin: pa.Array
+    received_at: pa.Array[Any]
+    connection_id: pa.Array[Any]
+    sequence: pa.Array[Any]
+    origin: pa.Array[Any]
 
 
 def encode_header(
@@ -101,12 +101,12 @@ def decode_headers(headers: Sequence[bytes], where: Callable[[int], str]) -> Hea
     )
 
 
-def _column(words: array[int]) -> pa.Array:
+def _column(words: array[int]) -> pa.Array[Any]:
     """The words as int64, without a copy."""
     return pa.Array.from_buffers(pa.int64(), len(words), [None, pa.py_buffer(words)])
 
 
-def _refuse(headers: Sequence[bytes], where: Callable[[int], str]) -> NoReturn:
+def _refuse(headers: Sequence[bytes], where: Callable[[int], str]) -> None:
     """Raise for the first malformed one; the caller has seen that there is one."""
     for index, header in enumerate(headers):
         well_formed = (
@@ -116,6 +116,6 @@ def _refuse(headers: Sequence[bytes], where: Callable[[int], str]) -> NoReturn:
         if not well_formed:
             raise MalformedHeader(
                 f"{where(index)} has no header {HEADER_KEY!r} that K2 can read: found "
-                f"{header[:40].hex() or 'none'}, expected {_HEADER.size} bytes of layout {_LAYOUT}. "
+                f"{header[:40].hex() or 'none'}, expected {_HEADER.size} bytes, layout {_LAYOUT}. "
                 "Was it written by something other than a K2 feed?"
             )

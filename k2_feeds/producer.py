@@ -42,8 +42,8 @@ class FrameProducer:
     ) -> None:
         self.topic = raw_topic("trades", exchange)
         self.acknowledged: Counter[int] = Counter()
-        self._bootstrap, self._backlog, self._failure = settings.bootstrap, backlog, None
-        self._failure: KafkaError | None
+        self._bootstrap, self._backlog = settings.bootstrap, backlog
+        self._failure: KafkaError | None = None
         self._client = Producer(
             {
                 **settings.client(
@@ -152,6 +152,8 @@ class FrameProducer:
             self._failure = self._failure or error
             return
         partition, offset = message.partition(), message.offset()
+        if partition is None or offset is None:
+            return  # never, for a message that was delivered
         self.acknowledged[partition] += 1
         if self._backlog is not None:
             self._backlog.delivered(partition, offset, len(message) + _FRAMING)

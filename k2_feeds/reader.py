@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -73,11 +74,10 @@ class TopicReader:
         Raises BrokerUnavailable.
         """
         try:
-            topic = self._consumer.list_topics(self.topic, timeout=self._answer_s).topics[
-                self.topic
-            ]
+            found = self._consumer.list_topics(self.topic, timeout=self._answer_s)
         except KafkaException as error:
             raise self._error("reading the partitions", error.args[0]) from error
+        topic = found.topics[self.topic]
         if topic.error is not None:
             if topic.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 return {}
@@ -156,26 +156,29 @@ class TopicReader:
         A partition that delivered more than was wanted is let go: it would go on doing so.
         """
         partitions, offsets = chunk["kafka_partition"], chunk["kafka_offset"]
-        kept = None
-        for partition in partitions.unique().to_pylist():
-            of_partition = pc.equal(partitions, partition)
+        beyond = None
+        found: list[Any] = partitions.unique().to_pylist()
+        for partition in found:
+            of_partition = pc.equal(partitions, pa.scalar(partition, pa.int32()))
             self._check_run(partition, offsets.filter(of_partition))
             limit = end[partition] if partition in reached else 0
             if self._positions[partition] > limit:
-                beyond = pc.and_(of_partition, pc.greater_equal(offsets, limit))
-                kept = pc.invert(beyond) if kept is None else pc.and_not(kept, beyond)
+                excess = pc.greater_equal(offsets, pa.scalar(limit, pa.int64()))
+                excess = pc.and_(of_partition, excess)
+                beyond = excess if beyond is None else pc.or_(beyond, excess)
                 self._let_go(partition)
             if partition in reached:
                 reached[partition] = min(self._positions.get(partition, limit), limit)
-        return chunk if kept is None else chunk.filter(kept)
+        return chunk if beyond is None else chunk.filter(pc.invert(beyond))
 
-    def _check_run(self, partition: int, offsets: pa.ChunkedArray) -> None:
+    def _check_run(self, partition: int, offsets: pa.ChunkedArray[Any]) -> None:
         expected = self._positions[partition]
-        following = pc.equal(offsets, pa.arange(expected, expected + len(offsets)))
-        if not pc.all(following).as_py():
-            at = pc.index(following, False).as_py()
-            raise self._hole(partition, expected + at, offsets[at].as_py())
-        self._positions[partition] = expected + len(offsets)
+        following = range(expected, expected + len(offsets))
+        found: list[Any] = offsets.to_pylist()
+        if found != list(following):
+            wanted, other = next((w, f) for w, f in zip(following, found, strict=True) if w != f)
+            raise self._hole(partition, wanted, other)
+        self._positions[partition] = following.stop
 
     def _move_to(self, wanted: Mapping[int, int]) -> None:
         """Assign what is wanted; a partition that already stands there keeps its prefetched frames.

@@ -1,0 +1,66 @@
+"""What a session decides: when to give a connection up, when to replace it, when to try again.
+
+Pure functions of values, the present time among them. Times are seconds of a monotonic clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from random import Random
+
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
+
+from k2_feeds.adapter import Liveness
+from k2_market.errors import Disconnected
+
+FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 128.0
+ANSWERS_WITHIN_S = 10.0
+# What connecting again can help against: the network, the TLS or WebSocket handshake, the server, a
+# connection that ended or fell silent. Not a refusal of every subscription, nor Kafka, nor a bug.
+RETRYABLE = (Disconnected, OSError, EOFError, ConnectionClosed, InvalidHandshake, InvalidMessage)
+
+
+class Verdict(Enum):
+    """What to do about a connection."""
+
+    KEEP = auto()
+    STALE = auto()  # silent for longer than a living one of this exchange is
+    UNANSWERED = auto()  # the exchange has not answered every subscription in time
+    ROTATE = auto()  # old enough that the exchange will soon close it
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """What is known of a connection. ``blocked``: its frames wait for Kafka, not for the wire."""
+
+    opened_at: float
+    last_frame_at: float
+    unanswered: int
+    blocked: bool
+
+
+def judge(vitals: Vitals, liveness: Liveness, now: float) -> Verdict:
+    """The verdict on a connection; a blocked one is neither stale nor unanswered."""
+    silent_after_s, rotate_after_s = liveness.silent_after_s, liveness.rotate_after_s
+    if not vitals.blocked:
+        if vitals.unanswered and now - vitals.opened_at >= ANSWERS_WITHIN_S:
+            return Verdict.UNANSWERED
+        if silent_after_s is not None and now - vitals.last_frame_at >= silent_after_s:
+            return Verdict.STALE
+    if rotate_after_s is not None and now - vitals.opened_at >= rotate_after_s:
+        return Verdict.ROTATE
+    return Verdict.KEEP
+
+
+def backoff(random: Random) -> Iterator[float]:
+    """Delays in seconds before the next tries, without end: each between 0 and a bound.
+
+    The bound doubles from 1 to 128; the full jitter keeps many sessions that lost the same
+    exchange from coming back in step. Begin a new one after a success.
+    """
+    bound = FIRST_DELAY_S
+    while True:
+        yield random.uniform(0, bound)
+        bound = min(2 * bound, LONGEST_DELAY_S)

@@ -1,0 +1,96 @@
+"""A market that never was: seeded random walks that trade in the present, for the simulator.
+
+Prices start near what the assets cost and walk in ticks. A taker's order fills in one to five
+trades that share its millisecond and its side, as on real exchanges. Trade ids of a symbol have no
+gap; a market that is started later begins above where an earlier one can have ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from random import Random
+
+# Price and its decimals, and the decimals of a quantity, by base asset.
+_LEVELS = {
+    "BTC": ("64000", 1, 8),
+    "ETH": ("3100", 2, 8),
+    "SOL": ("145", 2, 6),
+    "XRP": ("0.62", 5, 4),
+    "DOGE": ("0.125", 5, 3),
+}
+_QUOTES = ("USDT", "USD")
+SYMBOLS = tuple(f"{base}-{quote}" for base in _LEVELS for quote in _QUOTES)
+_ORDER_WORTH = 500.0  # quote currency, in the mean
+_MAX_FILLS = 5
+# An id per 10 us since 1970: below 100,000 trades a second no later start repeats an id.
+_IDS_EVERY_US = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One trade. ``time_us`` is in microseconds since 1970 UTC; ``buy`` is the taker's side."""
+
+    trade_id: int
+    time_us: int
+    price: Decimal
+    quantity: Decimal
+    buy: bool
+    limit_order: bool
+
+
+class SyntheticSymbol:
+    """The market of one symbol. Equal arguments and calls give equal trades."""
+
+    def __init__(self, symbol: str, start_us: int, seed: int) -> None:
+        level, self._price_decimals, self._quantity_decimals = _LEVELS[symbol.split("-")[0]]
+        self._random = Random(f"{seed} {symbol}")
+        self._ticks = int(Decimal(level).scaleb(self._price_decimals))
+        self._next_id = start_us // _IDS_EVERY_US
+        self._now_us = start_us
+        self._owed = 0.0
+
+    def advance(self, now_us: int, rate: float) -> list[list[Fill]]:
+        """The orders since the last call up to ``now_us``, each with its fills, in order of time.
+
+        ``rate`` is trades per second, kept in the mean whatever the length of the steps.
+        """
+        self._owed += rate * (now_us - self._now_us) / 1e6
+        sizes = []
+        while self._owed >= 1:
+            size = min(int(self._owed), self._random.choice((1, 1, 1, 2, 3, _MAX_FILLS)))
+            sizes.append(size)
+            self._owed -= size
+        times = sorted(self._random.randint(self._now_us + 1, now_us) for _ in sizes)
+        self._now_us = max(now_us, self._now_us)
+        return [self._order(time, size) for time, size in zip(times, sizes, strict=True)]
+
+    def _order(self, time_us: int, size: int) -> list[Fill]:
+        buy, limit_order = self._random.random() < 0.5, self._random.random() < 0.5
+        drift = self._random.choice((-2, -1, -1, 0, 1, 1, 2))
+        self._ticks = max(1, self._ticks + drift)
+        return [self._fill(time_us, step, buy, limit_order) for step in range(size)]
+
+    def _fill(self, time_us: int, step: int, buy: bool, limit_order: bool) -> Fill:
+        ticks = max(1, self._ticks + (step if buy else -step))
+        price = Decimal(ticks).scaleb(-self._price_decimals)
+        worth = self._random.expovariate(1 / _ORDER_WORTH) + 1
+        units = max(1, int(worth / float(price) * 10**self._quantity_decimals))
+        trade_id, self._next_id = self._next_id, self._next_id + 1
+        quantity = Decimal(units).scaleb(-self._quantity_decimals)
+        return Fill(trade_id, time_us, price, quantity, buy, limit_order)
+
+
+class SyntheticMarket:
+    """All symbols of one exchange."""
+
+    def __init__(self, symbols: Iterable[str], start_us: int, seed: int) -> None:
+        self._symbols = {s: SyntheticSymbol(s, start_us, seed) for s in symbols}
+
+    def __contains__(self, symbol: object) -> bool:
+        return symbol in self._symbols
+
+    def advance(self, now_us: int, rate: float) -> dict[str, list[list[Fill]]]:
+        """The new orders of each symbol, as SyntheticSymbol.advance gives them."""
+        return {name: symbol.advance(now_us, rate) for name, symbol in self._symbols.items()}
