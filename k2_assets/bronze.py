@@ -1,13 +1,11 @@
 """Bronze assets: one for each exchange, filled from its raw topic."""
 
-from typing import Any
-
 import dagster as dg
 
 from k2_assets.days import day_of
 from k2_assets.ingest import drain
 from k2_assets.resources import KafkaResource, LakeResource
-from k2_assets.tables import asset_args, told
+from k2_assets.tables import Result, table_asset, told
 from k2_lake.tables import bronze_name
 from k2_market.exchanges import EXCHANGES
 
@@ -19,10 +17,10 @@ def bronze_asset(exchange: str) -> dg.AssetsDefinition:
     nothing: a day that is materialized again is reconciled, not replaced.
     """
 
-    @dg.asset(**asset_args(bronze_name(exchange), kinds={"kafka"}))
+    @table_asset(bronze_name(exchange), kinds={"kafka"})
     def bronze(
         context: dg.AssetExecutionContext, lake: LakeResource, kafka: KafkaResource
-    ) -> dg.MaterializeResult[Any]:
+    ) -> Result:
         opened = lake.open()
         drained = drain(opened, kafka.settings(), exchange)
         offsets = {str(p): o for p, o in sorted(drained.offsets.items())}

@@ -49,7 +49,9 @@ class Check:
     audit: Audit
 
 
-def table_checks(table: str, checks: Iterable[Check], *, whole_day: bool = False) -> dg.AssetChecksDefinition:
+def table_checks(
+    table: str, checks: Iterable[Check], *, whole_day: bool = False
+) -> dg.AssetChecksDefinition:
     """One step that runs all checks of a table, each blocking what is downstream in the run.
 
     ``whole_day`` is for small tables, where a tick too checks everything.
@@ -106,7 +108,9 @@ def _scope(context: dg.AssetCheckExecutionContext, table: str, *, whole_day: boo
     if whole_day or context.run.tags.get(MODE_TAG) != TICK:
         return Scope(table, day, None)
     event = context.instance.get_latest_materialization_event(asset_key(table))
-    known: Mapping[str, Any] = event.asset_materialization.metadata if event and event.asset_materialization else {}
+    known: Mapping[str, Any] = (
+        event.asset_materialization.metadata if event and event.asset_materialization else {}
+    )
     return Scope(table, day, known["sequence_before"].value if "sequence_before" in known else None)
 
 
@@ -114,7 +118,9 @@ def _rows_check(schema: pandera.DataFrameSchema, sentence: str) -> Check:
     return Check("rules", sentence, partial(conforms, schema))
 
 
-TRADE_RULES = "Types, nulls and the named rules of a trade: price and quantity above zero, times, sides."
+TRADE_RULES = (
+    "Types, nulls and the named rules of a trade: price and quantity above zero, times, sides."
+)
 
 
 def _bronze(exchange: str) -> dg.AssetChecksDefinition:
@@ -122,14 +128,16 @@ def _bronze(exchange: str) -> dg.AssetChecksDefinition:
         bronze_name(exchange),
         [
             Check("offsets_contiguous", "No Kafka offset is missing or twice.", offsets_contiguous),
-            Check("offsets_recorded", "Recorded offsets span the rows they carry.", offsets_recorded),
+            Check(
+                "offsets_recorded", "Recorded offsets span the rows they carry.", offsets_recorded
+            ),
         ],
     )
 
 
 def _silver(exchange: str) -> dg.AssetChecksDefinition:
-    def reconciled(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
-        return silver_reconciled(lake, engine, scope, exchange)
+    def reconciled(lake: Lake, _: Engine, scope: Scope) -> Verdict:
+        return silver_reconciled(lake, scope, exchange)
 
     return table_checks(
         silver_name(exchange),
@@ -144,11 +152,15 @@ def _candles(name: str) -> dg.AssetChecksDefinition:
     def reconciled(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
         return candles_reconciled(lake, engine, scope.day, name)
 
-    source = "the day's eligible trades" if TIMEFRAMES[name].source is None else "the day's 1m candles"
+    source = (
+        "the day's eligible trades" if TIMEFRAMES[name].source is None else "the day's 1m candles"
+    )
     return table_checks(
         candle_name(name),
         [
-            _rows_check(candle_schema(name), "low <= open, close, vwap <= high; aligned, unique, positive."),
+            _rows_check(
+                candle_schema(name), "low <= open, close, vwap <= high; aligned, unique, positive."
+            ),
             Check("reconciled", f"Sums equal those of {source}.", reconciled),
         ],
         whole_day=True,
@@ -162,7 +174,11 @@ CHECKS = [
         TRADES_TABLE,
         [
             _rows_check(TRADE_SCHEMA, TRADE_RULES),
-            Check("reconciled", "Silver rows = gold rows + duplicates; no trade twice.", gold_reconciled),
+            Check(
+                "reconciled",
+                "Silver rows = gold rows + duplicates; no trade twice.",
+                gold_reconciled,
+            ),
         ],
     ),
     *(_candles(name) for name in TIMEFRAMES),

@@ -11,7 +11,9 @@ import dagster as dg
 
 from k2_market.trade_rules import EARLIEST_DAY
 
-DAYS = dg.DailyPartitionsDefinition(start_date=EARLIEST_DAY.isoformat(), timezone="UTC", end_offset=1)
+DAYS = dg.DailyPartitionsDefinition(
+    start_date=EARLIEST_DAY.isoformat(), timezone="UTC", end_offset=1
+)
 
 
 def day_of(partition_key: str) -> date:

@@ -65,9 +65,7 @@ def _advance(
 ) -> tuple[int, Drained]:
     """One batch: what the table holds is read again, so a lost race is simply read on from."""
     table = lake.table(bronze_name(exchange))
-    at = resume(
-        table, reader.topic, reader.cluster_id(), new_cluster_is_expected=kafka.embedded
-    )
+    at = resume(table, reader.topic, reader.cluster_id(), new_cluster_is_expected=kafka.embedded)
     ends = {p: high for p, (_, high) in reader.watermarks().items()}
     limit = FRAMES_PER_COMMIT_EMBEDDED if kafka.embedded else FRAMES_PER_COMMIT
     batch = reader.read(at.offsets, ends, limit)

@@ -1,13 +1,11 @@
 """Candle assets: 1m from gold trades, each coarser timeframe from the next finer one."""
 
-from typing import Any
-
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from k2_assets.days import day_of
 from k2_assets.resources import LakeResource, duckdb_engine
-from k2_assets.tables import asset_args, is_tick, told
+from k2_assets.tables import Result, is_tick, table_asset, told
 from k2_lake.candles import build_candles
 from k2_lake.tables import TRADES_TABLE, candle_name
 from k2_market.timeframes import TIMEFRAMES, Timeframe
@@ -17,10 +15,10 @@ def candle_asset(frame: Timeframe) -> dg.AssetsDefinition:
     """The asset ``gold/ohlcv_<timeframe>``: a tick computes touched windows, else the whole day."""
     source = TRADES_TABLE if frame.source is None else candle_name(frame.source)
 
-    @dg.asset(**asset_args(candle_name(frame.name), deps=[source]))
+    @table_asset(candle_name(frame.name), deps=[source])
     def candles(
         context: dg.AssetExecutionContext, lake: LakeResource, duckdb: DuckDBResource
-    ) -> dg.MaterializeResult[Any]:
+    ) -> Result:
         opened, day = lake.open(), day_of(context.partition_key)
         result = build_candles(
             opened, duckdb_engine(duckdb), frame.name, day, recompute=not is_tick(context)

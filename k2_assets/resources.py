@@ -38,7 +38,9 @@ class KafkaResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def settings(self) -> KafkaSettings:
         """How to reach it. Raises BrokerUnavailable where none is configured or running."""
-        home = LakeSettings.from_environment(os.environ, Path(self.home) if self.home else None).home
+        home = LakeSettings.from_environment(
+            os.environ, Path(self.home) if self.home else None
+        ).home
         found = kafka_from_environment(os.environ) or broker_settings(home / BROKER_FOLDER)
         if found is None:
             raise BrokerUnavailable(

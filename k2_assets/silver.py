@@ -1,14 +1,12 @@
 """Silver assets: parsed trades of each exchange, and what was rejected on the way."""
 
-from typing import Any
-
 import dagster as dg
 import pyarrow as pa
 from dagster_duckdb import DuckDBResource
 
 from k2_assets.days import day_of
 from k2_assets.resources import LakeResource, duckdb_engine
-from k2_assets.tables import asset_args, is_tick, told
+from k2_assets.tables import Result, is_tick, table_asset, told
 from k2_feeds.parsing import ParsedTrades, parse_trades
 from k2_lake.audit import rejected_of_day
 from k2_lake.history import head_sequence
@@ -28,10 +26,10 @@ def silver_asset(exchange: str) -> dg.AssetsDefinition:
     def parse(frames: pa.Table) -> ParsedTrades:
         return parse_trades(exchange, frames)
 
-    @dg.asset(**asset_args(silver_name(exchange), deps=[bronze_name(exchange)], kinds={"pandera"}))
+    @table_asset(silver_name(exchange), deps=[bronze_name(exchange)], kinds={"pandera"})
     def silver(
         context: dg.AssetExecutionContext, lake: LakeResource, duckdb: DuckDBResource
-    ) -> dg.MaterializeResult[Any]:
+    ) -> Result:
         opened, engine = lake.open(), duckdb_engine(duckdb)
         day = day_of(context.partition_key)
         if is_tick(context):
@@ -43,10 +41,10 @@ def silver_asset(exchange: str) -> dg.AssetsDefinition:
     return silver
 
 
-@dg.asset(**asset_args(REJECTED_TABLE, deps=[silver_name(e) for e in EXCHANGES]))
+@table_asset(REJECTED_TABLE, deps=[silver_name(e) for e in EXCHANGES])
 def rejected(
     context: dg.AssetExecutionContext, lake: LakeResource, duckdb: DuckDBResource
-) -> dg.MaterializeResult[Any]:
+) -> Result:
     """What the silver steps put aside: they write the rows, this accounts for the day."""
     opened, day = lake.open(), day_of(context.partition_key)
     reasons = rejected_of_day(opened, duckdb_engine(duckdb), day)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -10,12 +10,13 @@ import dagster as dg
 import pyarrow as pa
 
 from k2_assets.days import DAYS
+from k2_lake.catalog import Lake
 from k2_lake.results import StepResult
 from k2_lake.scan import of_day, planned
-from k2_lake.catalog import Lake
 from k2_lake.tables import TABLES, table_def
 
 OWNERS = ["team:market-data"]
+Result = dg.MaterializeResult[Any]
 MODE_TAG = "k2/mode"
 TICK = "tick"
 
@@ -25,24 +26,29 @@ def asset_key(table: str) -> dg.AssetKey:
     return dg.AssetKey(table.split("."))
 
 
-def asset_args(table: str, *, deps: Sequence[str] = (), kinds: set[str] | None = None) -> dict[str, Any]:
-    """The arguments of ``@asset`` that follow from the table's definition."""
+def table_asset(
+    table: str, *, deps: Sequence[str] = (), kinds: Iterable[str] = ()
+) -> Callable[[Callable[..., Result]], dg.AssetsDefinition]:
+    """The decorator that makes a step the asset of a table, with all that its definition tells."""
     definition = table_def(table)
-    return {
-        "key": asset_key(table),
-        "deps": [asset_key(d) for d in deps],
-        "partitions_def": DAYS,
-        "group_name": definition.namespace,
-        "kinds": {"iceberg", *(kinds or {"duckdb"})},
-        "owners": OWNERS,
-        "description": f"{definition.doc}\n\n{definition.record.doc} One row per "
-        f"{', '.join(definition.record.key)}; partitioned by {', '.join(definition.partition_columns)}.",
-        "metadata": {
+    return dg.asset(
+        key=asset_key(table),
+        deps=[asset_key(d) for d in deps],
+        partitions_def=DAYS,
+        group_name=definition.namespace,
+        kinds={"iceberg", "duckdb", *kinds},
+        owners=OWNERS,
+        description=(
+            f"{definition.doc}\n\n{definition.record.doc} One row per "
+            f"{', '.join(definition.record.key)}; partitioned by "
+            f"{', '.join(definition.partition_columns)}."
+        ),
+        metadata={
             "dagster/table_name": table,
             "dagster/column_schema": column_schema(definition.schema),
         },
-        "pool": table,
-    }
+        pool=table,
+    )
 
 
 def column_schema(schema: pa.Schema) -> dg.TableSchema:
@@ -67,10 +73,12 @@ def is_tick(context: dg.AssetExecutionContext) -> bool:
 
 def told(
     lake: Lake, result: StepResult, day: date, more: Mapping[str, Any] | None = None
-) -> dg.MaterializeResult[Any]:
+) -> Result:
     """The result of a step as metadata of the materialization of ``day``."""
     definition = TABLES[result.table]
-    rows = planned(lake.table(result.table), definition.schema, of_day(definition.record.day, day)).rows
+    rows = planned(
+        lake.table(result.table), definition.schema, of_day(definition.record.day, day)
+    ).rows
     return dg.MaterializeResult(
         asset_key=asset_key(result.table),
         metadata={

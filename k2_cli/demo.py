@@ -1,4 +1,4 @@
-"""``k2 demo``: the whole platform on one machine, or with ``--once`` a replay of recorded frames."""
+"""``k2 demo``: the platform on one machine, or with ``--once`` a replay of recorded frames."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ STANDARD_ERROR = Console(stderr=True)
 
 
 def demo(
-    home: Annotated[Path, typer.Option(help="Folder for all state, Dagster's included.")] = DEFAULT_HOME,
+    home: Annotated[
+        Path, typer.Option(help="Folder for all state, Dagster's included.")
+    ] = DEFAULT_HOME,
     live: Annotated[
         bool, typer.Option("--live", help="Connect to the real exchanges, not the simulator.")
     ] = False,
@@ -31,7 +33,7 @@ def demo(
         list[str] | None,
         typer.Option(
             metavar="EXCHANGE:PATH",
-            help="Recorded frames, .gz or plain; may be given several times, in order. With --once.",
+            help="Recorded frames, .gz or plain; several times, in order. With --once.",
         ),
     ] = None,
     dagster_port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
@@ -58,7 +60,9 @@ def replay_once(home: Path, frames: list[str]) -> None:
     """Replay, show progress on standard error and the summary on standard output."""
     tapes = [tape(argument) for argument in frames]
     if not tapes:
-        raise UsageError("--once needs recorded frames: --frames EXCHANGE:PATH, as often as needed.")
+        raise UsageError(
+            "--once needs recorded frames: --frames EXCHANGE:PATH, as often as needed."
+        )
     from k2_cli.once import replay, summary
 
     started = time.monotonic()
@@ -76,7 +80,9 @@ def tape(argument: str) -> tuple[str, Path]:
     """Exchange and file of ``EXCHANGE:PATH``. Raises UsageError or UnknownName."""
     name, separator, path = argument.partition(":")
     if not separator or not path:
-        raise UsageError(f"--frames {argument!r} was not EXCHANGE:PATH, such as kraken:frames.jsonl.gz.")
+        raise UsageError(
+            f"--frames {argument!r} was not EXCHANGE:PATH, such as kraken:frames.jsonl.gz."
+        )
     return known_exchange(name).name, Path(path)
 
 

@@ -26,7 +26,7 @@ def feed(
         str | None,
         typer.Option(
             envvar="K2_FEED_ENDPOINT",
-            help="Connect here instead of to the exchanges, as ws://127.0.0.1:9000 for a simulator.",
+            help="Connect here, not to the exchanges: ws://127.0.0.1:9000 for a simulator.",
         ),
     ] = None,
     instrument: Annotated[
@@ -59,7 +59,11 @@ def feed(
             "Set it, or start everything with `k2 demo`."
         )
     feeds = [
-        Feed(Plan(adapter(name), symbols, endpoint), settings, committed_offsets(home, settings.embedded))
+        Feed(
+            Plan(adapter(name), symbols, endpoint),
+            settings,
+            committed_offsets(home, settings.embedded),
+        )
         for name, symbols in wanted.items()
     ]
     asyncio.run(run_feeds(feeds))
@@ -78,7 +82,9 @@ def instruments(arguments: list[str]) -> dict[str, tuple[str, ...]]:
     for argument in arguments:
         name, separator, symbol = argument.partition(":")
         if not separator or "-" not in symbol:
-            raise UsageError(f"--instrument {argument!r} was not EXCHANGE:BASE-QUOTE, such as kraken:BTC-USD.")
+            raise UsageError(
+                f"--instrument {argument!r} was not EXCHANGE:BASE-QUOTE, such as kraken:BTC-USD."
+            )
         known = exchange(name).name
         found[known] = (*found.get(known, ()), symbol.upper())
     return found

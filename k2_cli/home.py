@@ -26,7 +26,9 @@ def locked_home(home: Path) -> Iterator[Path]:
         home.mkdir(parents=True, exist_ok=True)
         lock = (home / "lock").open("a+", encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"the home {str(home)!r} cannot be used: {error.strerror}. Choose another.") from None
+        raise UsageError(
+            f"the home {str(home)!r} cannot be used: {error.strerror}. Choose another."
+        ) from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -103,7 +103,9 @@ class _Replay:
         seen = head_sequence(self.lake.table(REJECTED_TABLE))
         with dg.DagsterInstance.get() as instance:
             set_pool_limits(instance)
-            producing = threading.Thread(target=self._produce, args=(tapes,), name="replay", daemon=True)
+            producing = threading.Thread(
+                target=self._produce, args=(tapes,), name="replay", daemon=True
+            )
             producing.start()
             last = False
             while not last and not self.done.checks_failed:
@@ -194,7 +196,7 @@ def summary(done: Replayed, seconds: float) -> list[tuple[str, str]]:
 
 
 def set_pool_limits(instance: dg.DagsterInstance) -> None:
-    """One run at a time for each table; the default limit alone lets a pool's first runs overlap."""
+    """One run at a time for each table: the default limit lets a pool's first runs overlap."""
     for table in TABLES:
         instance.event_log_storage.set_concurrency_slots(table, 1)
 

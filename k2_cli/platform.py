@@ -82,7 +82,7 @@ def _broker(home: Path) -> Iterator[KafkaSettings]:
 def _stoppable() -> Iterator[None]:
     """SIGTERM stops as Ctrl-C does."""
 
-    def stop(signum: int, frame: FrameType | None) -> None:
+    def stop(_signum: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, stop)
@@ -105,7 +105,17 @@ def _services(home: Path, ports: Ports, *, live: bool) -> list[Service]:
     return [
         Service(
             "code server",
-            [str(BIN / "dagster"), "api", "grpc", "-m", "k2_sensors.definitions", "-h", HOST, "-p", str(ports.code)],
+            [
+                str(BIN / "dagster"),
+                "api",
+                "grpc",
+                "-m",
+                "k2_sensors.definitions",
+                "-h",
+                HOST,
+                "-p",
+                str(ports.code),
+            ],
             lambda: port_open(HOST, ports.code),
         ),
         *([] if live else [simulator]),

@@ -9,6 +9,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
@@ -46,7 +47,7 @@ class Supervisor:
         """Start a service without waiting for it."""
         self._logs.mkdir(parents=True, exist_ok=True)
         with self.log(service.name).open("ab") as log:
-            # Its own group: Ctrl-C is for us, who stop the services in the order that loses nothing.
+            # Its own group: Ctrl-C is for us, who stop the services in an order that loses nothing.
             self._running[service.name] = subprocess.Popen(
                 list(service.command),
                 env=self._environment,
@@ -84,10 +85,8 @@ class Supervisor:
         if process is None:
             return
         process.terminate()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            pass
         _end_group(process)
 
     def log(self, name: str) -> Path:
@@ -142,8 +141,6 @@ def free_port(host: str) -> int:
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()

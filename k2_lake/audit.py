@@ -20,12 +20,28 @@ from k2_lake.catalog import Lake
 from k2_lake.engine import Engine
 from k2_lake.history import FIGURES, Change, Consumed, changes_since, consumed
 from k2_lake.scan import Files, appended, of_day, planned
-from k2_lake.tables import REJECTED_TABLE, TRADES_TABLE, bronze_name, candle_name, silver_name, table_def
+from k2_lake.tables import (
+    REJECTED_TABLE,
+    TRADES_TABLE,
+    bronze_name,
+    candle_name,
+    silver_name,
+    table_def,
+)
 from k2_market.exchanges import EXCHANGES
 from k2_market.records import CANDLE, RAW_FRAME, TRADE
 from k2_market.timeframes import timeframe
 
 ROWS_AT_ONCE = 1_000_000
+
+_CANDLE_SUMS = """
+select sum(trade_count) as trades, sum(volume) as volume, sum(quote_volume) as quote from source
+"""
+_TRADE_SUMS = """
+select sum(trade_count) as trades, sum(quantity) as volume,
+  sum(cast(price as decimal(28,8)) * quantity) as quote
+from source where candle_eligible
+"""
 
 Figures = Mapping[str, int | str]
 
@@ -61,9 +77,11 @@ class Scope:
         """The rows in scope, in pieces that fit into memory."""
         files = self.files(lake)
         piece: list[int] = []
-        for index, file in enumerate(files.files):
+        for index in range(len(files.files)):
             piece.append(index)
-            if sum(files.files[i].record_count for i in piece) >= ROWS_AT_ONCE or index + 1 == len(files.files):
+            if sum(files.files[i].record_count for i in piece) >= ROWS_AT_ONCE or index + 1 == len(
+                files.files
+            ):
                 part = Files(files.schema, tuple(files.files[i] for i in piece))
                 yield engine.query("select * from part", {"part": part}, files.schema)
                 piece = []
@@ -75,17 +93,22 @@ def offsets_contiguous(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
     Over a whole day only repeats are wrong: at midnight the days of neighbouring offsets differ.
     """
     counted = engine.query(
-        "select epoch, kafka_partition, count(*) as frames, count(distinct kafka_offset) as distinct_offsets,"
-        " max(kafka_offset) - min(kafka_offset) + 1 as span from frames group by all",
+        "select count(*) as frames, count(distinct kafka_offset) as distinct_offsets,"
+        " max(kafka_offset) - min(kafka_offset) + 1 as span"
+        " from frames group by epoch, kafka_partition",
         {"frames": scope.files(lake)},
     ).to_pylist()
     frames = sum(r["frames"] for r in counted)
     repeated = frames - sum(r["distinct_offsets"] for r in counted)
-    missing = sum(r["span"] - r["distinct_offsets"] for r in counted) if scope.since is not None else 0
-    return Verdict(not repeated and not missing, {"frames": frames, "repeated": repeated, "missing": missing})
+    missing = (
+        sum(r["span"] - r["distinct_offsets"] for r in counted) if scope.since is not None else 0
+    )
+    return Verdict(
+        not repeated and not missing, {"frames": frames, "repeated": repeated, "missing": missing}
+    )
 
 
-def offsets_recorded(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
+def offsets_recorded(lake: Lake, _: Engine, scope: Scope) -> Verdict:
     """The offsets that commits recorded span as many messages as the rows they carry."""
     spans = rows = 0
     for change in scope.changes(lake):
@@ -95,7 +118,7 @@ def offsets_recorded(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
     return Verdict(spans == rows, {"offsets": spans, "rows": rows})
 
 
-def silver_reconciled(lake: Lake, engine: Engine, scope: Scope, exchange: str) -> Verdict:
+def silver_reconciled(lake: Lake, scope: Scope, exchange: str) -> Verdict:
     """Frames that silver consumed = frames of bronze; trades told = trades stored.
 
     Every frame is trades, rejected, control or of another channel; silver's own commit proves it.
@@ -104,7 +127,9 @@ def silver_reconciled(lake: Lake, engine: Engine, scope: Scope, exchange: str) -
     through = consumed(silver).get(bronze_name(exchange), Consumed()).through
     figures = _sum_figures(scope.changes(lake))
     arrived = sum(_added(c.snapshot) for c in changes_since(bronze, 0) if c.sequence <= through)
-    held = planned(bronze, RAW_FRAME.schema).rows - sum(_added(c.snapshot) for c in changes_since(bronze, through))
+    held = planned(bronze, RAW_FRAME.schema).rows - sum(
+        _added(c.snapshot) for c in changes_since(bronze, through)
+    )
     stored = sum(_added(c.snapshot) for c in scope.changes(lake))
     return Verdict(
         arrived == held and (scope.since is None or figures.get("trades", 0) == stored),
@@ -122,11 +147,15 @@ def gold_reconciled(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
         net = sum(_added(c.snapshot) - _deleted(c.snapshot) for c in scope.changes(lake))
         recomputed = figures.get("recomputed", 0) > 0
         told = figures.get("incoming", 0) == figures.get("added", 0) + figures.get("duplicates", 0)
-        return Verdict(told and (recomputed or figures.get("added", 0) == net), {**figures, "net_rows": net})
+        return Verdict(
+            told and (recomputed or figures.get("added", 0) == net), {**figures, "net_rows": net}
+        )
     gold = planned(lake.table(TRADES_TABLE), TRADE.schema, of_day("trade_date", scope.day))
     silver = Files(TRADE.schema, ())
     for exchange in EXCHANGES:
-        silver += planned(lake.table(silver_name(exchange)), TRADE.schema, of_day("trade_date", scope.day))
+        silver += planned(
+            lake.table(silver_name(exchange)), TRADE.schema, of_day("trade_date", scope.day)
+        )
     sql = (
         "select count(*) as n, count(distinct (exchange, symbol, trade_id)) as ids "
         f"from trades where trade_date = date '{scope.day.isoformat()}'"
@@ -135,7 +164,11 @@ def gold_reconciled(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
     arrived = engine.query(sql, {"trades": silver}).to_pylist()[0]
     return Verdict(
         kept["n"] == kept["ids"] == arrived["ids"],
-        {"silver_rows": arrived["n"], "gold_rows": kept["n"], "duplicates": arrived["n"] - arrived["ids"]},
+        {
+            "silver_rows": arrived["n"],
+            "gold_rows": kept["n"],
+            "duplicates": arrived["n"] - arrived["ids"],
+        },
     )
 
 
@@ -145,17 +178,11 @@ def candles_reconciled(lake: Lake, engine: Engine, day: date, name: str) -> Verd
     candles = planned(lake.table(candle_name(name)), CANDLE.schema, of_day("window_date", day))
     if frame.source is None:
         source = planned(lake.table(TRADES_TABLE), TRADE.schema, of_day("trade_date", day))
-        sql = (
-            "select sum(trade_count) as trades, sum(quantity) as volume,"
-            " sum(cast(price as decimal(28,8)) * quantity) as quote from source where candle_eligible"
-        )
+        sql = _TRADE_SUMS
     else:
         source = planned(lake.table(candle_name("1m")), CANDLE.schema, of_day("window_date", day))
-        sql = "select sum(trade_count) as trades, sum(volume) as volume, sum(quote_volume) as quote from source"
-    ours = engine.query(
-        "select sum(trade_count) as trades, sum(volume) as volume, sum(quote_volume) as quote from candles",
-        {"candles": candles},
-    ).to_pylist()[0]
+        sql = _CANDLE_SUMS
+    ours = engine.query(_CANDLE_SUMS, {"source": candles}).to_pylist()[0]
     theirs = engine.query(sql, {"source": source}).to_pylist()[0]
     same = all(_decimal(ours[k]) == _decimal(theirs[k]) for k in ours)
     return Verdict(same, {**_text("candles", ours), **_text("source", theirs)})
@@ -177,7 +204,8 @@ def rejected_since(lake: Lake, engine: Engine, sequence: int) -> dict[str, int]:
 
 def _by_reason(engine: Engine, files: Files) -> dict[str, int]:
     counted = engine.query(
-        "select exchange || ': ' || reason as what, count(*) as n from rejected group by 1 order by 1",
+        "select exchange || ': ' || reason as what, count(*) as n"
+        " from rejected group by 1 order by 1",
         {"rejected": files},
     )
     return {r["what"]: r["n"] for r in counted.to_pylist()}

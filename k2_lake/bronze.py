@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyiceberg.table import Table
 
 from k2_lake.commit import commit
-from k2_lake.history import Mode, summary_value
+from k2_lake.history import Mode, distinct_days, summary_value
+from k2_lake.tables import name_of
 from k2_market.errors import InvariantBroken, LakeError, OffsetBeyondEnd
 from k2_market.records import RAW_FRAME
 
@@ -41,8 +41,8 @@ def position(table: Table) -> Position | None:
     if value is None:
         if table.current_snapshot() is not None and table.scan().count():
             raise LakeError(
-                f"{_name(table)} has rows but no snapshot with Kafka offsets: it cannot be continued "
-                "without losing or doubling frames. Roll it back to a snapshot written by K2."
+                f"{name_of(table)} has rows but no snapshot with Kafka offsets: it cannot be "
+                "continued without losing or doubling frames. Roll it back to a snapshot written by K2."
             )
         return None
     found = json.loads(value)
@@ -65,8 +65,8 @@ def resume(table: Table, topic: str, cluster_id: str, *, new_cluster_is_expected
     if new_cluster_is_expected:
         return Position(found.epoch + 1, cluster_id)
     raise OffsetBeyondEnd(
-        f"{_name(table)} was filled from the Kafka cluster {found.cluster_id!r}, but {topic} is served by "
-        f"{cluster_id!r}. Was the cluster replaced? Check K2_KAFKA_BOOTSTRAP; "
+        f"{name_of(table)} was filled from the Kafka cluster {found.cluster_id!r}, but {topic} "
+        f"is served by {cluster_id!r}. Was the cluster replaced? Check K2_KAFKA_BOOTSTRAP; "
         "to begin a new epoch with the topic as it is now: `k2 bronze new-epoch`."
     )
 
@@ -88,7 +88,7 @@ def append_frames(
         table,
         add=[rows.select(RAW_FRAME.columns).cast(RAW_FRAME.schema)],
         mode=Mode.APPEND,
-        days=pc.unique(frames["ingest_date"]).to_pylist(),
+        days=distinct_days(frames["ingest_date"]),
         figures={"frames": frames.num_rows},
         extra={KAFKA: _kafka_json(frames, at, after)},
     )
@@ -117,12 +117,13 @@ def _require_contiguous(
     for row in counted.to_pylist():
         partition, count = row["kafka_partition"], row["kafka_offset_count"]
         start, end = at.offsets.get(partition, 0), next_offsets[partition]
-        if (row["kafka_offset_min"], row["kafka_offset_max"] + 1, count) != (start, end, end - start):
+        if (row["kafka_offset_min"], row["kafka_offset_max"] + 1, count) != (
+            start,
+            end,
+            end - start,
+        ):
             raise InvariantBroken(
-                f"{_name(table)}: {count} frames of partition {partition} were to fill the offsets "
-                f"{start} to {end}, but they span {row['kafka_offset_min']} to {row['kafka_offset_max']}."
+                f"{name_of(table)}: {count} frames of partition {partition} were to fill "
+                f"the offsets {start} to {end}, but they span "
+                f"{row['kafka_offset_min']} to {row['kafka_offset_max']}."
             )
-
-
-def _name(table: Table) -> str:
-    return ".".join(table.name()[-2:])

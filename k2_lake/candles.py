@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyiceberg.expressions import And, BooleanExpression, GreaterThanOrEqual, LessThan
 from pyiceberg.table import Table
 
@@ -20,7 +20,7 @@ from k2_lake.commit import commit, retry_conflicts
 from k2_lake.engine import Engine, Input, statement
 from k2_lake.history import Change, Consumed, Mode, changes_since, consumed, head_sequence
 from k2_lake.results import StepResult
-from k2_lake.scan import Files, appended, of_day, planned
+from k2_lake.scan import appended, of_day, planned
 from k2_lake.tables import TRADES_TABLE, candle_name
 from k2_market.records import CANDLE, TRADE
 from k2_market.timeframes import Timeframe, timeframe
@@ -89,7 +89,9 @@ def _source_name(frame: Timeframe) -> str:
 def candle_sql(frame: Timeframe, trades: str = "trades") -> str:
     """The statement that makes candles of ``frame`` from ``trades`` or, coarser, ``candles``."""
     head = statement("ohlcv_1m" if frame.source is None else "ohlcv_rollup")
-    return head.format(us=frame.micros, trades=trades) + statement("ohlcv_tail").format(us=frame.micros)
+    return head.format(us=frame.micros, trades=trades) + statement("ohlcv_tail").format(
+        us=frame.micros
+    )
 
 
 def _of_day(engine: Engine, source: Table, day: date, frame: Timeframe) -> pa.Table:
@@ -116,10 +118,10 @@ def _of_windows(
     engine: Engine, source: Table, day: date, touched: pa.Table, frame: Timeframe
 ) -> pa.Table:
     """The candles of the touched windows, from all trades in them."""
-    bounds = pc.min_max(touched["us"]).as_py()
-    start = EPOCH + timedelta(microseconds=bounds["min"])
-    end = EPOCH + timedelta(microseconds=bounds["max"]) + frame.length
-    exchanges = pc.unique(touched["exchange"]).to_pylist()
+    starts: list[Any] = touched["us"].to_pylist()
+    start = EPOCH + timedelta(microseconds=min(starts))
+    end = EPOCH + timedelta(microseconds=max(starts)) + frame.length
+    exchanges: set[Any] = set(touched["exchange"].to_pylist())
     trades = planned(
         source, TRADE.schema, And(of_day("trade_date", day, exchanges), _between(start, end))
     )
@@ -154,5 +156,3 @@ def _differing(before: pa.Table, after: pa.Table) -> int:
 
 def _figures(candles: int, windows: int, changed: int, *, whole: bool) -> dict[str, int]:
     return {"candles": candles, "windows": windows, "changed": changed, "recomputed": int(whole)}
-
-

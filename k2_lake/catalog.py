@@ -95,7 +95,12 @@ class Lake:
     def _create(self, definition: TableDef) -> Table:
         schema = iceberg_schema(self.catalog, definition)
         fields = [
-            PartitionField(schema.find_field(column).field_id, PARTITION_FIELD_ID_START + i, IdentityTransform(), column)
+            PartitionField(
+                schema.find_field(column).field_id,
+                PARTITION_FIELD_ID_START + i,
+                IdentityTransform(),
+                column,
+            )
             for i, column in enumerate(definition.partition_columns)
         ]
         return self.catalog.create_table_if_not_exists(
@@ -126,5 +131,5 @@ def _require_columns(table: Table, definition: TableDef) -> None:
     if [c for c in found if "." not in c] != expected:
         raise SchemaMismatch(
             f"{definition.name} has the columns {found}, its record {definition.record.name} has "
-            f"{expected}. The lake was written by another version of K2: use that one, or a new home."
+            f"{expected}. The lake is of another version of K2: use that, or a new home."
         )

@@ -17,14 +17,19 @@ from datetime import date
 from typing import ParamSpec, TypeVar
 
 import pyarrow as pa
-from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException, ValidationException
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    CommitStateUnknownException,
+    ValidationException,
+)
 from pyiceberg.io.pyarrow import _dataframe_to_data_files
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 from sqlalchemy.exc import SQLAlchemyError
 
-from k2_lake.history import DAYS, FIGURES, MODE, SOURCES, Consumed, Mode
+from k2_lake.history import DAYS, FIGURES, MODE, SOURCES, Consumed, Mode, lineage
+from k2_lake.tables import name_of
 from k2_market.errors import CommitConflict, LakeUnavailable
 
 P = ParamSpec("P")
@@ -70,15 +75,15 @@ def commit(
         transaction.commit_transaction()
     except (CommitFailedException, ValidationException) as error:
         _delete(table, written)
-        raise CommitConflict(f"{_name(table)}: another writer committed first ({error})") from error
+        raise CommitConflict(
+            f"{name_of(table)}: another writer committed first ({error})"
+        ) from error
     except (CommitStateUnknownException, SQLAlchemyError, OSError) as error:
         raise LakeUnavailable(
-            f"{_name(table)} could not be written: {error}. Nothing was committed; "
+            f"{name_of(table)} could not be written: {error}. Nothing was committed; "
             "run again when the catalog and the store are back."
         ) from error
-    head = table.current_snapshot()
-    assert head is not None
-    return head
+    return lineage(table)[0]
 
 
 def retry_conflicts(step: Callable[P, R]) -> Callable[P, R]:
@@ -116,7 +121,3 @@ def _delete(table: Table, files: Iterable[DataFile]) -> None:
     for file in files:
         with suppress(OSError):
             table.io.delete(file.file_path)
-
-
-def _name(table: Table) -> str:
-    return ".".join(table.name()[-2:])

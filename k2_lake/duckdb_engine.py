@@ -43,18 +43,22 @@ class DuckDBEngine:
 
     name = "duckdb"
 
-    def __init__(self, connect: Connect = memory_connection, io: PyArrowFileIO | None = None) -> None:
+    def __init__(
+        self, connect: Connect = memory_connection, io: PyArrowFileIO | None = None
+    ) -> None:
         self._connect = connect
         self._io = io
 
-    def query(self, sql: str, inputs: Mapping[str, Input], schema: pa.Schema | None = None) -> pa.Table:
+    def query(
+        self, sql: str, inputs: Mapping[str, Input], schema: pa.Schema | None = None
+    ) -> pa.Table:
         """See ``Engine.query``. Raises LakeUnavailable when a data file cannot be read."""
         with self._connect() as connection:
             connection.execute(PRELUDE)
             try:
                 for name, source in inputs.items():
                     bind(connection, name, source, self._io)
-                result = connection.sql(sql).to_arrow_table()
+                result: pa.Table = connection.sql(sql).to_arrow_table()
             except (duckdb.IOException, FileNotFoundError) as error:
                 raise LakeUnavailable(
                     f"a data file cannot be read: {error}. Run `k2 doctor`, or recompute the day."
@@ -80,7 +84,9 @@ def bind(
 
 def _dataset(source: Files, io: PyArrowFileIO | None) -> ds.Dataset:
     if io is None:
-        raise LakeUnavailable(f"{source.paths[0]} is in a store and no credentials were given for it.")
+        raise LakeUnavailable(
+            f"{source.paths[0]} is in a store and no credentials were given for it."
+        )
     scheme, netloc, _ = PyArrowFileIO.parse_location(source.paths[0])
     filesystem = io.fs_by_scheme(scheme, netloc)
     paths = [PyArrowFileIO.parse_location(p)[2] for p in source.paths]

@@ -19,7 +19,9 @@ class Engine(Protocol):
 
     name: str
 
-    def query(self, sql: str, inputs: Mapping[str, Input], schema: pa.Schema | None = None) -> pa.Table:
+    def query(
+        self, sql: str, inputs: Mapping[str, Input], schema: pa.Schema | None = None
+    ) -> pa.Table:
         """The result of one statement in which every input stands under its name.
 
         With ``schema`` the columns are cast to it; a cast that would lose something raises.

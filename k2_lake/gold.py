@@ -13,7 +13,14 @@ from datetime import date
 from functools import reduce
 
 import pyarrow as pa
-from pyiceberg.expressions import And, BooleanExpression, EqualTo, GreaterThanOrEqual, LessThanOrEqual, Or
+from pyiceberg.expressions import (
+    And,
+    BooleanExpression,
+    EqualTo,
+    GreaterThanOrEqual,
+    LessThanOrEqual,
+    Or,
+)
 from pyiceberg.table import Table
 
 from k2_lake.catalog import Lake
@@ -61,7 +68,9 @@ def merge_trades(lake: Lake, engine: Engine, day: date, *, recompute: bool = Fal
     if recompute or any(c.mode is Mode.RECOMPUTE for changes in pending.values() for c in changes):
         return _recompute(gold, engine, sources, day)
     if not any(pending.values()):
-        return StepResult.of(gold, before=head_sequence(gold), changed=False, figures=_figures(0, 0, 0))
+        return StepResult.of(
+            gold, before=head_sequence(gold), changed=False, figures=_figures(0, 0, 0)
+        )
     return _append(gold, engine, sources, pending, day)
 
 
@@ -98,7 +107,11 @@ def _append(
     for name, changes in pending.items():
         files += appended(sources[name].table, [c.snapshot for c in changes], TRADE.schema)
     incoming, count = _once(engine, files, day)
-    candidates = planned(gold, TRADE.schema, _ids(day, incoming)) if incoming.num_rows else Files(TRADE.schema, ())
+    candidates = (
+        planned(gold, TRADE.schema, _ids(day, incoming))
+        if incoming.num_rows
+        else Files(TRADE.schema, ())
+    )
     fresh = engine.query(
         statement("new_trades").format(columns=_columns("i")),
         {"incoming": incoming, "existing": candidates},
@@ -120,9 +133,7 @@ def _append(
     return StepResult.of(gold, before=before, changed=new.num_rows > 0, figures=figures)
 
 
-def _recompute(
-    gold: Table, engine: Engine, sources: Mapping[str, Source], day: date
-) -> StepResult:
+def _recompute(gold: Table, engine: Engine, sources: Mapping[str, Source], day: date) -> StepResult:
     old = planned(gold, TRADE.schema, of_day("trade_date", day))
     counts = {"incoming": 0, "rows": 0}
 

@@ -14,10 +14,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot, ancestors_of
 
+from k2_lake.tables import name_of
 from k2_market.errors import InvariantBroken
 
 MODE, DAYS, SOURCES, FIGURES = "k2.mode", "k2.days", "k2.sources", "k2.figures"
@@ -89,13 +93,15 @@ class Consumed:
         return {"through": self.through, "ahead": {d.isoformat(): s for d, s in self.ahead.items()}}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, object]) -> Consumed:
+    def from_json(cls, value: Mapping[str, Any]) -> Consumed:
         """The inverse of ``to_json``."""
-        ahead = value["ahead"]
-        assert isinstance(ahead, dict)
-        return cls(
-            int(str(value["through"])), {date.fromisoformat(d): int(s) for d, s in ahead.items()}
-        )
+        return cls(value["through"], {date.fromisoformat(d): s for d, s in value["ahead"].items()})
+
+
+def distinct_days(column: pa.ChunkedArray[Any]) -> list[date]:
+    """The days that occur in a date column."""
+    days: list[Any] = pc.unique(column).to_pylist()
+    return days
 
 
 def lineage(table: Table) -> list[Snapshot]:
@@ -111,7 +117,7 @@ def head_sequence(table: Table) -> int:
 
 
 def snapshot_at(table: Table, sequence: int) -> int | None:
-    """The id of the newest kept snapshot that is not newer than ``sequence``, None if there is none."""
+    """The id of the newest kept snapshot not newer than ``sequence``, None if there is none."""
     for snapshot in lineage(table):
         if (snapshot.sequence_number or 0) <= sequence:
             return snapshot.snapshot_id
@@ -166,7 +172,7 @@ def _require_contiguous(table: Table, oldest: Snapshot | None, sequence: int) ->
     if oldest is None or oldest.parent_snapshot_id is None:
         return
     raise InvariantBroken(
-        f"{'.'.join(table.name()[-2:])} keeps no snapshot older than sequence {oldest.sequence_number}, "
-        f"but a table made from it has consumed only up to {sequence}. "
+        f"{name_of(table)} keeps no snapshot older than sequence "
+        f"{oldest.sequence_number}, but a table made from it has consumed only up to {sequence}. "
         "Recompute the days of that table: k2 backfill."
     )

@@ -40,7 +40,7 @@ BATCH_ROWS = 50_000
 TABLE_FUNCTIONS = {"generate_series", "json_each", "json_tree", "range", "repeat", "unnest"}
 QUERY_NODES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
 # Arrow carries these as bytes that mean something to DuckDB alone.
-WITHOUT_TEXT = re.compile(r"\b(BIT|BIGNUM|VARIANT|UNION|GEOMETRY|TIME WITH TIME ZONE)\b")
+WITHOUT_TEXT = re.compile(r"\b(BIT|BIGNUM|INTERVAL|VARIANT|UNION|GEOMETRY|TIME WITH TIME ZONE)\b")
 
 _BLANK = r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
 _FIRST_WORD = re.compile(rf"{_BLANK}(\w+)", re.DOTALL)
@@ -212,7 +212,9 @@ def _config(spill: str) -> dict[str, str | bool | int | float | list[str]]:
 def _require_text(columns: list[str], types: tuple[str, ...]) -> None:
     for name, kind in zip(columns, types, strict=True):
         if WITHOUT_TEXT.search(kind):
-            raise UsageError(f"column {name!r} is {kind}, which has no exact form here: cast it.")
+            raise UsageError(
+                f"column {name!r} is {kind}, which has no exact form here: cast it to varchar."
+            )
 
 
 def _batches(reader: pa.RecordBatchReader, timeout_s: float) -> Iterator[pa.RecordBatch]:

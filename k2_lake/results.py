@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from pyiceberg.table import Table
 
+from k2_lake.tables import name_of
+
 
 @dataclass(frozen=True)
 class StepResult:
@@ -30,7 +32,7 @@ class StepResult:
         """The result for a table that has just been committed to, or left alone."""
         head = table.current_snapshot()
         return cls(
-            table=".".join(table.name()[-2:]),
+            table=name_of(table),
             snapshot_id=None if head is None else head.snapshot_id,
             sequence_before=before,
             changed=changed,

@@ -13,6 +13,7 @@ from pyiceberg.manifest import DataFile, ManifestEntryStatus
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
+from k2_lake.tables import name_of
 from k2_market.errors import InvariantBroken
 
 
@@ -53,7 +54,10 @@ def of_day(day_column: str, day: date, exchanges: Iterable[str] | None = None) -
 
 
 def planned(
-    table: Table, schema: pa.Schema, where: BooleanExpression | None = None, snapshot_id: int | None = None
+    table: Table,
+    schema: pa.Schema,
+    where: BooleanExpression | None = None,
+    snapshot_id: int | None = None,
 ) -> Files:
     """The files that may hold rows for which ``where`` is true, at a snapshot or now.
 
@@ -63,7 +67,7 @@ def planned(
     tasks = list(scan.plan_files())
     if any(task.delete_files for task in tasks):
         raise InvariantBroken(
-            f"{'.'.join(table.name()[-2:])} has delete files, which K2 never writes and its readers ignore. "
+            f"{name_of(table)} has delete files, which K2 never writes and its readers ignore. "
             "Another writer changed the table: roll it back, or rewrite its files."
         )
     return Files(schema, tuple(task.file for task in tasks))

@@ -11,12 +11,20 @@ from datetime import date
 from typing import Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from k2_lake.catalog import Lake
 from k2_lake.commit import commit, retry_conflicts
 from k2_lake.engine import Engine, Input
-from k2_lake.history import Change, Consumed, Mode, changes_since, consumed, head_sequence, snapshot_at
+from k2_lake.history import (
+    Change,
+    Consumed,
+    Mode,
+    changes_since,
+    consumed,
+    distinct_days,
+    head_sequence,
+    snapshot_at,
+)
 from k2_lake.results import StepResult
 from k2_lake.scan import Files, appended, of_day, planned
 from k2_lake.tables import REJECTED_TABLE, bronze_name, silver_name
@@ -79,7 +87,7 @@ def refine(lake: Lake, engine: Engine, exchange: str, parse: Parse) -> StepResul
             silver,
             add=[parsed.trades],
             mode=Mode.APPEND,
-            days=_days(parsed.trades["trade_date"]),
+            days=distinct_days(parsed.trades["trade_date"]),
             sources={source: through},
             figures=figures,
         )
@@ -113,7 +121,9 @@ def _replace_day(lake: Lake, engine: Engine, exchange: str, parse: Parse, day: d
     for rows, part in parsed:
         totals = {k: totals[k] + v for k, v in _figures(rows, part).items()}
     _replace_rejected(lake, exchange, day, [p.rejected for _, p in parsed])
-    days = set(_old_days(engine, old)).union(*(_days(p.trades["trade_date"]) for _, p in parsed))
+    days = set(_old_days(engine, old)).union(
+        *(distinct_days(p.trades["trade_date"]) for _, p in parsed)
+    )
     commit(
         silver,
         add=[p.trades for _, p in parsed],
@@ -133,7 +143,7 @@ def _note_rejected(lake: Lake, source: str, rows: pa.Table, through: Consumed) -
         table,
         add=[rows],
         mode=Mode.APPEND,
-        days=_days(rows["ingest_date"]),
+        days=distinct_days(rows["ingest_date"]),
         sources={**consumed(table), source: through},
         figures={"rejected": rows.num_rows},
     )
@@ -200,7 +210,9 @@ def _frames(engine: Engine, files: Files) -> pa.Table:
 def _figures(frames: int, parsed: Parsed) -> dict[str, int]:
     """Counts of a batch; every frame must be trades, rejected, control or other."""
     coordinates = ["epoch", "kafka_partition", "kafka_offset"]
-    with_rows = pa.concat_tables([parsed.trades.select(coordinates), parsed.rejected.select(coordinates)])
+    with_rows = pa.concat_tables(
+        [parsed.trades.select(coordinates), parsed.rejected.select(coordinates)]
+    )
     told = with_rows.group_by(coordinates).aggregate([]).num_rows
     if told + parsed.control + parsed.other != frames:
         raise InvariantBroken(
@@ -218,11 +230,4 @@ def _figures(frames: int, parsed: Parsed) -> dict[str, int]:
 
 def _old_days(engine: Engine, old: Files) -> Iterable[date]:
     inputs: dict[str, Input] = {"old": old}
-    return _days(engine.query("select distinct trade_date from old", inputs)["trade_date"])
-
-
-def _days(column: pa.ChunkedArray) -> list[date]:
-    days: list[date] = pc.unique(column).to_pylist()
-    return days
-
-
+    return distinct_days(engine.query("select distinct trade_date from old", inputs)["trade_date"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pyarrow as pa
+from pyiceberg.table import Table
 
 from k2_market.errors import UnknownName
 from k2_market.exchanges import EXCHANGES
@@ -51,6 +52,11 @@ class TableDef:
     def schema(self) -> pa.Schema:
         """The Arrow schema of the rows."""
         return self.record.schema
+
+
+def name_of(table: Table) -> str:
+    """``gold.trades`` of an open table, without the catalog's name."""
+    return ".".join(table.name()[-2:])
 
 
 def bronze_name(exchange: str, kind: str = "trades") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import pandera.polars as pandera
 import polars as pl
@@ -60,6 +61,6 @@ def candle_schema(name: str) -> pandera.DataFrameSchema:
     )
 
 
-def _column(field: pa.Field, dtype: pl.DataType) -> pandera.Column:
+def _column(field: pa.Field[Any], dtype: pl.DataType) -> pandera.Column:
     doc = (field.metadata or {}).get(b"doc", b"").decode()
     return pandera.Column(dtype, nullable=field.nullable, description=doc)

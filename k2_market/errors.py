@@ -18,7 +18,7 @@ K2Error
 │   └── QueryRefused      SQL that writes or reaches outside the lake
 └── InvariantBroken       figures that must agree do not
 
-Those marked * can be retried; the class attribute ``retryable`` says so and nothing else decides it.
+Those marked * can be retried: the class attribute ``retryable`` says so, nothing else decides it.
 """
 
 from __future__ import annotations

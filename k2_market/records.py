@@ -10,6 +10,7 @@ does not fit is rejected with its reason, never rounded.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -42,12 +43,14 @@ class Record:
         return list(self.schema.names)
 
 
-def _field(name: str, dtype: pa.DataType, doc: str, *, nullable: bool = False) -> pa.Field:
+def _field(name: str, dtype: pa.DataType, doc: str, *, nullable: bool = False) -> pa.Field[Any]:
     return pa.field(name, dtype, nullable=nullable, metadata={"doc": doc})
 
 
 _COORDINATES = [
-    _field("epoch", pa.int32(), "Life of the topic: a recreated topic or cluster begins a new one."),
+    _field(
+        "epoch", pa.int32(), "Life of the topic: a recreated topic or cluster begins a new one."
+    ),
     _field("kafka_partition", pa.int32(), "Partition of the raw topic."),
     _field("kafka_offset", pa.int64(), "Offset in the partition."),
 ]
@@ -104,7 +107,7 @@ TRADE = Record(
             ),
             _field(
                 "vendor_data",
-                pa.map_(pa.string(), pa.field("value", pa.string(), nullable=False)),
+                pa.map_(pa.string(), pa.string()),
                 "What else the exchange said, as text; null where nothing.",
                 nullable=True,
             ),

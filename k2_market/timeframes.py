@@ -14,7 +14,7 @@ from k2_market.errors import UnknownName
 
 @dataclass(frozen=True)
 class Timeframe:
-    """A length of candle. ``source`` is the next finer timeframe, None for the one made of trades."""
+    """A length of candle. ``source`` is the next finer one, None for the one made of trades."""
 
     name: str
     length: timedelta

@@ -45,13 +45,16 @@ class Skip:
 
 def backlog_id(name: str, day: date, state: Mapping[str, object]) -> str:
     """A short name of a backlog: the same state gives the same name."""
-    digest = hashlib.sha256(json.dumps(state, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(json.dumps(state, sort_keys=True, default=str).encode()).hexdigest()[
+        :16
+    ]
     return f"{name}-{day.isoformat()}-{digest}"
 
 
 def retry_after(failures: int) -> timedelta:
     """How long to wait after the n-th failed attempt: 10 s, doubling, 10 minutes at most."""
-    return min(FIRST_RETRY * 2 ** max(0, min(failures, 20) - 1), LONGEST_RETRY)
+    doublings = max(0, min(failures, 20) - 1)
+    return min(FIRST_RETRY * int(2**doublings), LONGEST_RETRY)
 
 
 def decide(
@@ -68,5 +71,7 @@ def decide(
     if attempts and ended:
         due = max(ended) + retry_after(len(attempts))
         if now < due:
-            return Skip(f"attempt {len(attempts)} did not clear {what}; next one at {due:%H:%M:%S} UTC")
+            return Skip(
+                f"attempt {len(attempts)} did not clear {what}; next one at {due:%H:%M:%S} UTC"
+            )
     return Request(day, backlog, f"{backlog}-{len(attempts) + 1}")

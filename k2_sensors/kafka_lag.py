@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 
@@ -26,7 +27,7 @@ from k2_sensors.runs import BACKLOG_TAG, active_days, attempts
     job=TICK_JOB,
     minimum_interval_seconds=5,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Starts a tick when Kafka holds frames that bronze lacks, or bronze rows that silver lacks.",
+    description="Starts a tick when Kafka holds frames that bronze lacks, or bronze silver.",
 )
 def kafka_lag(
     context: dg.SensorEvaluationContext, lake: LakeResource, kafka: KafkaResource
@@ -37,7 +38,7 @@ def kafka_lag(
         waiting = backlog(lake.open(), kafka.settings())
     except BrokerUnavailable as error:
         return dg.SkipReason(str(error))
-    frames = sum(int(w["frames"]) for w in waiting.values())
+    frames = sum(w["frames"] for w in waiting.values())
     if not waiting:
         return dg.SkipReason("every frame in Kafka is in bronze and every row of bronze in silver")
     name = backlog_id("tick", now.date(), waiting)
@@ -58,12 +59,12 @@ def kafka_lag(
     )
 
 
-def backlog(lake: Lake, kafka: KafkaSettings) -> dict[str, Mapping[str, object]]:
+def backlog(lake: Lake, kafka: KafkaSettings) -> dict[str, Mapping[str, Any]]:
     """By exchange, what waits: frames in Kafka beyond bronze, commits of bronze beyond silver.
 
     Exchanges where nothing waits are left out. Raises BrokerUnavailable.
     """
-    found: dict[str, Mapping[str, object]] = {}
+    found: dict[str, Mapping[str, Any]] = {}
     for exchange in EXCHANGES:
         bronze = lake.table(bronze_name(exchange))
         done = consumed(lake.table(silver_name(exchange))).get(bronze_name(exchange), Consumed())
@@ -77,5 +78,3 @@ def backlog(lake: Lake, kafka: KafkaSettings) -> dict[str, Mapping[str, object]]
         if frames or commits:
             found[exchange] = {"frames": frames, "commits": commits, "ends": ends}
     return found
-
-

@@ -33,12 +33,14 @@ DAYS_AT_ONCE = 50
 def touched_days(
     context: dg.SensorEvaluationContext, lake: LakeResource
 ) -> dg.SensorResult | dg.SkipReason:
-    """One run for each day that silver has touched and gold, or a candle table, has not taken in."""
+    """One run for each day that silver touched and gold, or a candle table, lacks."""
     now = datetime.now(UTC)
     days = pending(lake.open())
     if not days:
         return dg.SkipReason("every trade day that silver touched is in gold and in all candles")
-    busy = active_days(context.instance, TRADE_DAY.name) | active_days(context.instance, TICK_JOB.name)
+    busy = active_days(context.instance, TRADE_DAY.name) | active_days(
+        context.instance, TICK_JOB.name
+    )
     requests, waiting = [], []
     for day, state in sorted(days.items())[:DAYS_AT_ONCE]:
         if day > now.date():
