@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from io import BufferedIOBase
+from io import IOBase
 from math import isfinite
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO, cast
 
 import msgspec
 import pyarrow as pa
@@ -25,6 +25,8 @@ from k2_lake.read_sql import SqlResult
 from k2_market.errors import UsageError
 
 SHOWN_ROWS = 50
+# DuckDB's integers that Arrow can only carry as decimals.
+INTEGERS = {"HUGEINT", "UHUGEINT"}
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 
 
@@ -47,9 +49,9 @@ def write_json(result: SqlResult, out: TextIO) -> None:
     out.write("[]\n" if before == "[\n" else "\n]\n")
 
 
-def write_arrow(result: SqlResult, out: BinaryIO | BufferedIOBase) -> None:
+def write_arrow(result: SqlResult, out: BinaryIO) -> None:
     """All rows as an Arrow IPC stream; HUGEINT is decimal128(38, 0)."""
-    with pa.ipc.new_stream(out, result.schema) as stream:
+    with pa.ipc.new_stream(cast("IOBase", out), result.schema) as stream:
         for batch in result.batches:
             stream.write_batch(batch)
 
@@ -73,8 +75,10 @@ def write_table(result: SqlResult, out: TextIO) -> None:
     else:
         console.width = max(console.width, width)
         console.print(table)
-    more = "; --format csv, json or arrow gives all" if count > len(shown) else ""
-    console.print(f"{len(shown):,} of {count:,} rows{more}" if more else f"{count:,} rows")
+    total = f"{count:,} row{'' if count == 1 else 's'}"
+    if count > len(shown):
+        total = f"{len(shown)} of {total}; --format csv, json or arrow gives all"
+    console.print(total)
 
 
 def _write_blocks(names: list[str], rows: list[list[str]], console: Console) -> None:
@@ -87,18 +91,12 @@ def _write_blocks(names: list[str], rows: list[list[str]], console: Console) -> 
 
 def _rows(result: SqlResult, parse: int | None = None) -> Iterator[list[JsonValue]]:
     """The rows as JSON values; beyond ``parse`` rows, empty lists that only count."""
-    convert = [
-        _plain_integer if t in ("HUGEINT", "UHUGEINT") else _json_value for t in result.types
-    ]
+    converters = [_integer if t in INTEGERS else _json_value for t in result.types]
     done = 0
     for batch in result.batches:
         take = batch.num_rows if parse is None else min(batch.num_rows, max(parse - done, 0))
-        columns = [
-            _column(
-                batch.column(i)[:take] if take < batch.num_rows else batch.column(i), name, each
-            )
-            for i, (name, each) in enumerate(zip(result.schema.names, convert, strict=True))
-        ]
+        parts = zip(batch.slice(0, take).columns, result.schema.names, converters, strict=True)
+        columns = [_column(values, name, convert) for values, name, convert in parts]
         for values in zip(*columns, strict=True):
             yield list(values)
         for _ in range(batch.num_rows - take):
@@ -106,7 +104,9 @@ def _rows(result: SqlResult, parse: int | None = None) -> Iterator[list[JsonValu
         done += batch.num_rows
 
 
-def _column(values: pa.Array, name: str, convert: Callable[[object], JsonValue]) -> list[JsonValue]:
+def _column(
+    values: pa.Array[Any], name: str, convert: Callable[[object], JsonValue]
+) -> list[JsonValue]:
     if pa.types.is_timestamp(values.type) and values.type.unit == "ns":
         return _nanoseconds(values)
     try:
@@ -118,8 +118,8 @@ def _column(values: pa.Array, name: str, convert: Callable[[object], JsonValue])
         ) from error
 
 
-def _nanoseconds(values: pa.Array) -> list[JsonValue]:
-    micros = values.cast(pa.timestamp("us"), safe=False).to_pylist()
+def _nanoseconds(values: pa.Array[Any]) -> list[JsonValue]:
+    micros: list[Any] = values.cast(pa.timestamp("us"), safe=False).to_pylist()
     rest = [None if v is None else v % 1000 for v in values.cast(pa.int64()).to_pylist()]
     return [
         None if m is None else f"{m.isoformat(timespec='microseconds')}{r:03d}"
@@ -127,7 +127,7 @@ def _nanoseconds(values: pa.Array) -> list[JsonValue]:
     ]
 
 
-def _plain_integer(value: object) -> JsonValue:
+def _integer(value: object) -> JsonValue:
     return None if value is None else int(str(value))
 
 

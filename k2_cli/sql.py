@@ -23,7 +23,7 @@ class Format(StrEnum):
 def sql(
     statement: Annotated[
         str,
-        typer.Argument(metavar="SELECT", help="One SELECT in DuckDB's SQL.", show_default=False),
+        typer.Argument(metavar="SELECT", help="One SELECT of DuckDB.", show_default=False),
     ],
     home: Annotated[
         Path | None,
@@ -31,12 +31,12 @@ def sql(
     ] = None,
     format: Annotated[  # noqa: A002
         Format,
-        typer.Option(help="table is for reading and shows the first rows; others are complete."),
+        typer.Option(help="table shows the first rows for reading, the others all rows."),
     ] = Format.TABLE,
 ) -> None:
     """Read the lake's tables by SQL.
 
-    Tables: bronze.<exchange>_trades, silver.<exchange>_trades, silver.rejected, gold.trades,
+    Tables: bronze.EXCHANGE_trades, silver.EXCHANGE_trades, silver.rejected, gold.trades,
     gold.ohlcv_1m, _5m, _30m, _1h and _1d; `show tables` lists them, `describe gold.trades` tells
     the columns. Times are UTC. Decimals are exact, in JSON they are strings; binary values are
     lower-case hex. Only reading is possible; anything else is refused.

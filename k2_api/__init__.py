@@ -1,0 +1,1 @@
+"""REST over the lake. It reads tables and starts nothing."""

@@ -1,0 +1,59 @@
+"""The application: what it reads from, its routes, its one shape of errors, its OpenAPI."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+
+from k2_api.problems import CONTENT_TYPE, install
+from k2_api.reader import LakeReader
+from k2_api.routes import router
+from k2_api.symbols import SymbolIndex
+from k2_lake.catalog import LakeSettings
+
+DESCRIPTION = """
+Trades and candles of crypto exchanges, exactly as the tables hold them.
+
+Decimals are strings in plain notation, never rounded. Times are UTC, ISO 8601 with microseconds.
+Ranges are start inclusive, end exclusive. Pages follow one another by `next_cursor`. Every error is
+a problem (RFC 9457) with a stable `code`.
+"""
+
+
+def create_app(settings: LakeSettings) -> FastAPI:
+    """The application over the lake at these settings; the lake need not have been made yet."""
+    app = FastAPI(
+        title="K2",
+        version=version("k2-market-data"),
+        description=DESCRIPTION,
+        lifespan=_lifespan,
+    )
+    app.state.settings = settings
+    app.include_router(router)
+    install(app)
+    describe = app.openapi
+    app.openapi = lambda: _with_problems(describe())  # type: ignore[method-assign]
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    app.state.reader = LakeReader(app.state.settings)
+    app.state.index = SymbolIndex(app.state.reader)
+    yield
+    app.state.reader.close()
+
+
+def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with errors under the media type that they are sent with."""
+    for path in document["paths"].values():
+        for operation in path.values():
+            for status, response in operation["responses"].items():
+                content = response.get("content", {})
+                if status >= "400" and "application/json" in content:
+                    content[CONTENT_TYPE] = content.pop("application/json")
+    return document

@@ -1,0 +1,112 @@
+"""One shape for every error: problem details as in RFC 9457, with a stable ``code``.
+
+Which error becomes which status stands in ``ANSWERS`` and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import cast
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from k2_market.errors import K2Error, LakeUnavailable, UnknownName, UsageError
+
+CONTENT_TYPE = "application/problem+json"
+RETRY_AFTER_S = 5
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Status, code and title of an error; ``retry`` says whether asking again may help."""
+
+    status: int
+    code: str
+    title: str
+    retry: bool = False
+
+
+# The first class that fits decides.
+ANSWERS: tuple[tuple[type[K2Error], Answer], ...] = (
+    (UnknownName, Answer(404, "unknown_name", "Unknown name")),
+    (UsageError, Answer(422, "invalid_parameter", "Invalid parameter")),
+    (LakeUnavailable, Answer(503, "lake_unavailable", "The tables cannot be read now", retry=True)),
+    (K2Error, Answer(500, "internal_error", "Internal error")),
+)
+
+
+class Problem(BaseModel):
+    """What went wrong and what to do about it (RFC 9457)."""
+
+    type: str = Field(description="A URI that names the kind of problem: urn:k2:problem:<code>.")
+    title: str = Field(description="The kind of problem in words; always the same for a code.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What was found, and what to do.")
+    code: str = Field(description="A stable name of the kind of problem, for programs.")
+    instance: str = Field(description="The path that was asked for.")
+
+
+def install(app: FastAPI) -> None:
+    """Give every error of ``app`` this shape, unknown routes and crashes included."""
+    app.add_exception_handler(K2Error, _k2_error)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _crash)
+
+
+def _k2_error(request: Request, error: Exception) -> JSONResponse:
+    answer = next(a for kind, a in ANSWERS if isinstance(error, kind))
+    code, title = answer.code, answer.title
+    if isinstance(error, UnknownName):
+        code, title = f"unknown_{error.kind}", f"Unknown {error.kind}"
+    detail = str(error) if answer.status != HTTPStatus.INTERNAL_SERVER_ERROR else _CRASHED
+    response = _problem(request, answer.status, code, title, detail)
+    if answer.retry:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response
+
+
+def _invalid(request: Request, error: Exception) -> JSONResponse:
+    found = [
+        f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']} (was {str(e.get('input'))[:80]!r})"
+        for e in cast("RequestValidationError", error).errors()
+    ]
+    return _problem(request, 422, "invalid_parameter", "Invalid parameter", "; ".join(found))
+
+
+def _http_error(request: Request, raised: Exception) -> JSONResponse:
+    error = cast("HTTPException", raised)
+    phrase = HTTPStatus(error.status_code).phrase
+    details = {
+        404: f"there is nothing at {request.url.path}. /docs lists what there is.",
+        405: f"{request.method} is not possible here. The API is read with GET.",
+    }
+    detail = details.get(error.status_code, str(error.detail))
+    code = phrase.lower().replace(" ", "_")
+    response = _problem(request, error.status_code, code, phrase, detail)
+    response.headers.update(error.headers or {})
+    return response
+
+
+_CRASHED = "the request failed through no fault of its own; the server's log says why."
+
+
+def _crash(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
+    return _problem(request, 500, "internal_error", "Internal error", _CRASHED)
+
+
+def _problem(request: Request, status: int, code: str, title: str, detail: str) -> JSONResponse:
+    body = Problem(
+        type=f"urn:k2:problem:{code}",
+        title=title,
+        status=status,
+        detail=detail,
+        code=code,
+        instance=request.url.path,
+    )
+    return JSONResponse(body.model_dump(), status, media_type=CONTENT_TYPE)

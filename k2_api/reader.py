@@ -1,0 +1,137 @@
+"""The lake as the API reads it: tables and plans are kept until their table changes.
+
+Whether a table has changed costs one query of the catalog; loading its metadata and planning its
+files, which cost far more, happen once per snapshot.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping
+
+import duckdb
+from pyiceberg.catalog.sql import IcebergTables
+from pyiceberg.expressions import BooleanExpression
+from pyiceberg.io.pyarrow import PyArrowFileIO
+from pyiceberg.table import Table
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from k2_lake.catalog import CATALOG_NAME, Lake, LakeSettings
+from k2_lake.duckdb_engine import bind
+from k2_lake.read_sql import existing_lake, existing_table
+from k2_lake.scan import Files, planned
+from k2_lake.tables import table_def
+from k2_market.errors import LakeUnavailable, UsageError
+
+KEPT_PLANS = 256
+MEMORY = "1GB"
+
+Row = tuple[object, ...]
+
+
+class LakeReader:
+    """Reads the tables; safe to use from several threads. It never writes, nor creates a table."""
+
+    def __init__(self, settings: LakeSettings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._lake: Lake | None = None
+        self._tables: dict[str, Table] = {}
+        self._plans: OrderedDict[Hashable, Files] = OrderedDict()
+        self._names = (f"rows_{n}" for n in itertools.count())
+        self._database = duckdb.connect(":memory:", config={"memory_limit": MEMORY})
+        self._database.execute("set timezone = 'UTC'; set parquet_metadata_cache = true")
+
+    def close(self) -> None:
+        """Let go of the database; nothing can be read afterwards."""
+        self._database.close()
+
+    def tables(self) -> dict[str, Table]:
+        """Every table that was ever written, as it is now. Raises LakeUnavailable."""
+        return {name: self._table(name, at) for name, at in self._locations().items()}
+
+    def table(self, name: str) -> Table | None:
+        """The table as it is now, None if it was never written. Raises LakeUnavailable."""
+        location = self._locations().get(name)
+        return None if location is None else self._table(name, location)
+
+    def plan(
+        self, name: str, table: Table | None, where: BooleanExpression, key: Hashable
+    ) -> Files:
+        """The files that may hold rows for which ``where`` is true; ``key`` says the same thing."""
+        schema = table_def(name).schema
+        if table is None:
+            return Files(schema, ())
+        known = (table.metadata_location, key)
+        with self._lock:
+            if known in self._plans:
+                self._plans.move_to_end(known)
+                return self._plans[known]
+        files = planned(table, schema, where)
+        with self._lock:
+            self._plans[known] = files
+            if len(self._plans) > KEPT_PLANS:
+                self._plans.popitem(last=False)
+        return files
+
+    def run(
+        self, sql: str, files: Files, values: Mapping[str, object], table: Table | None
+    ) -> list[Row]:
+        """The rows of ``sql``, in which ``{rows}`` stands for the files and values for ``$names``.
+
+        Raises LakeUnavailable when a file cannot be read.
+        """
+        with self._lock:
+            name = next(self._names)
+        io = table.io if table is not None and isinstance(table.io, PyArrowFileIO) else None
+        cursor = self._database.cursor()
+        try:
+            bind(cursor, name, files, io)
+            found: list[Row] = cursor.execute(sql.format(rows=name), values).fetchall()
+            cursor.execute(f"drop view if exists {name}")
+        except (duckdb.IOException, OSError) as error:
+            raise LakeUnavailable(
+                "a data file cannot be read; it may just have been replaced. Ask again."
+            ) from error
+        finally:
+            cursor.close()
+        return found
+
+    def _table(self, name: str, location: str) -> Table:
+        known = self._tables.get(name)
+        if known is not None and known.metadata_location == location:
+            return known
+        table = existing_table(self._opened(), name)
+        if table is None:
+            raise LakeUnavailable(f"{name} has just been dropped. Ask again.")
+        self._tables[name] = table
+        return table
+
+    def _locations(self) -> dict[str, str]:
+        """By table, where its metadata is now."""
+        wanted = select(
+            IcebergTables.table_namespace,
+            IcebergTables.table_name,
+            IcebergTables.metadata_location,
+        ).where(IcebergTables.catalog_name == CATALOG_NAME)
+        try:
+            with Session(self._opened().catalog.engine) as session:
+                rows = session.execute(wanted).all()
+        except SQLAlchemyError as error:
+            raise LakeUnavailable(
+                f"the catalog cannot be read: {error.__class__.__name__}. Ask again in a moment."
+            ) from error
+        return {f"{space}.{name}": location for space, name, location in rows if location}
+
+    def _opened(self) -> Lake:
+        with self._lock:
+            if self._lake is None:
+                try:
+                    self._lake = existing_lake(self._settings)
+                except UsageError as error:
+                    raise LakeUnavailable("the lake has not been made yet: no catalog.") from error
+            return self._lake
