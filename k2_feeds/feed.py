@@ -16,7 +16,7 @@ from k2_feeds.adapter import Adapter
 from k2_feeds.backlog import Backlog
 from k2_feeds.kafka import KafkaSettings
 from k2_feeds.liveness import backoff
-from k2_feeds.producer import FrameProducer
+from k2_feeds.producer import DELIVERY_TIMEOUT_S, FrameProducer
 from k2_feeds.router import FrameRouter
 from k2_feeds.session import Session
 from k2_feeds.topics import raw_topic
@@ -42,10 +42,19 @@ class Plan:
 class Feed:
     """The sessions of one plan, begun again with a new producer when Kafka was away."""
 
-    def __init__(self, plan: Plan, settings: KafkaSettings, committed: Committed | None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        settings: KafkaSettings,
+        committed: Committed | None,
+        *,
+        delivery_timeout_s: float = DELIVERY_TIMEOUT_S,
+    ) -> None:
         self.plan = plan
         self.failure: K2Error | None = None
+        self.outages = 0
         self._settings, self._committed = settings, committed
+        self._delivery_timeout_s = delivery_timeout_s
         self._begin()
 
     @property
@@ -56,6 +65,7 @@ class Feed:
             **asdict(self._session.status),
             "channels": {str(channel): n for channel, n in self._router.counts.items()},
             "acknowledged": sum(self._producer.acknowledged.values()),
+            "outages": self.outages,
             "failure": None if self.failure is None else str(self.failure),
         }
 
@@ -66,6 +76,7 @@ class Feed:
             try:
                 await self._run_once()
             except BrokerUnavailable as error:
+                self.outages += 1
                 delay_s = next(delays)
                 log.error("%s: %s; again in %.1f s", self.plan.adapter.exchange, error, delay_s)
                 await asyncio.sleep(delay_s)
@@ -73,7 +84,12 @@ class Feed:
 
     def _begin(self) -> None:
         adapter = self.plan.adapter
-        self._producer = FrameProducer(self._settings, adapter.exchange, backlog=self._backlog())
+        self._producer = FrameProducer(
+            self._settings,
+            adapter.exchange,
+            backlog=self._backlog(),
+            delivery_timeout_s=self._delivery_timeout_s,
+        )
         self._router = FrameRouter(adapter, self._producer)
         self._session = Session(self._router, self.plan.symbols, self.plan.endpoint)
 

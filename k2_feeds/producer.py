@@ -17,7 +17,7 @@ from k2_market.errors import BrokerUnavailable, LogError
 
 _QUEUE_MESSAGES = 100_000
 _LINGER_MS = 20
-_DELIVERY_TIMEOUT_S = 60
+DELIVERY_TIMEOUT_S = 60
 _STATISTICS_MS = 200
 _WAIT_S = 0.05
 _POLL_EVERY = 1_000  # frames; delivery reports pile up in memory until they are polled
@@ -38,7 +38,7 @@ class FrameProducer:
         *,
         backlog: Backlog | None = None,
         queue_messages: int = _QUEUE_MESSAGES,
-        delivery_timeout_s: float = _DELIVERY_TIMEOUT_S,
+        delivery_timeout_s: float = DELIVERY_TIMEOUT_S,
     ) -> None:
         self.topic = raw_topic("trades", exchange)
         self.acknowledged: Counter[int] = Counter()
@@ -119,7 +119,7 @@ class FrameProducer:
         if self._backlog is not None and self._backlog.full:
             self._backlog.refresh()
 
-    def flush(self, timeout_s: float = _DELIVERY_TIMEOUT_S) -> dict[int, int]:
+    def flush(self, timeout_s: float = DELIVERY_TIMEOUT_S) -> dict[int, int]:
         """Wait until every frame handed over is acknowledged; their number so far, by partition.
 
         Raises BrokerUnavailable if some are not within ``timeout_s``.

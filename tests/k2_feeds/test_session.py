@@ -1,0 +1,327 @@
+"""Sessions and feeds against simulated exchanges and the embedded broker."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import itertools
+import random
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import serve as serve_websockets
+
+from k2_feeds import session as session_module
+from k2_feeds.adapter import Adapter, Liveness
+from k2_feeds.adapters import adapter
+from k2_feeds.backlog import Backlog
+from k2_feeds.broker import EmbeddedBroker, start_broker
+from k2_feeds.feed import Feed, Plan, run_feeds
+from k2_feeds.kafka import KafkaSettings
+from k2_feeds.liveness import Verdict, Vitals, backoff, judge
+from k2_feeds.producer import FrameProducer
+from k2_feeds.reader import TopicReader
+from k2_feeds.router import FrameRouter
+from k2_feeds.session import Session
+from k2_feeds.simulator import serve
+from k2_feeds.topics import raw_topic
+from k2_market.errors import SubscriptionRefused
+
+SYMBOLS = ("BTC-USDT", "ETH-USDT")
+
+
+@pytest.fixture
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaSettings]:
+    with start_broker(tmp_path_factory.mktemp("broker")) as broker:
+        yield broker.settings
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition of counters, which announce nothing; the test's timeout is the limit."""
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _frames_in(settings: KafkaSettings, exchange: str) -> pa.Table:
+    with TopicReader(settings, raw_topic("trades", exchange)) as reader:
+        end = {partition: high for partition, (_, high) in reader.watermarks().items()}
+        batch = reader.read({}, end, 1_000_000)
+    assert batch is not None
+    return batch.table
+
+
+def _trade_ids(venue: Adapter, table: pa.Table) -> dict[str, list[int]]:
+    """The ids by symbol, in the order of the topic."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for payload in table["payload"].to_pylist():
+        if venue.classify(payload).channel == "trades":
+            columns = venue.columns(venue.rows([venue.decode(payload)])[2])
+            for name, number in zip(
+                columns.exchange_symbol.to_pylist(),
+                columns.source_sequence.to_pylist(),
+                strict=True,
+            ):
+                found[name].append(number)
+    return found
+
+
+def _sequences(table: pa.Table) -> list[list[int]]:
+    """The numbers of each connection's frames, in order."""
+    found: dict[int, list[int]] = defaultdict(list)
+    for row in table.select(["connection_id", "sequence"]).to_pylist():
+        found[row["connection_id"]].append(row["sequence"])
+    return [sorted(numbers) for numbers in found.values()]
+
+
+@pytest.mark.parametrize("exchange", ["binance", "binance_usdm", "kraken"])
+def test_every_trade_reaches_kafka_in_sequence_until_stopped(
+    kafka: KafkaSettings, exchange: str
+) -> None:
+    async def scenario() -> dict[str, object]:
+        async with serve(rate=200) as simulator:
+            feed = Feed(Plan(adapter(exchange), SYMBOLS, simulator.endpoint), kafka, None)
+            stop = asyncio.Event()
+            async with _running(run_feeds([feed], stop=stop)) as task:
+                await _until(lambda: feed.status["frames"] >= 300)  # type: ignore[operator]
+                assert feed.status["connected"] is True
+                assert simulator.connections == 1
+                stop.set()
+                await task
+                await _until(lambda: simulator.connections == 0)
+            return feed.status
+
+    status = asyncio.run(scenario())
+    table = _frames_in(kafka, exchange)
+    assert table.num_rows == status["acknowledged"] == status["frames"]
+    (numbers,) = _sequences(table)
+    assert numbers == list(range(table.num_rows))
+    assert set(table["origin"].to_pylist()) == {"live"}
+    ids = _trade_ids(adapter(exchange), table)
+    assert len(ids) == len(SYMBOLS)
+    for of_symbol in ids.values():
+        first = of_symbol[0]
+        assert of_symbol == list(range(first, first + len(of_symbol)))
+
+
+def test_it_connects_again_when_the_exchange_is_back(kafka: KafkaSettings) -> None:
+    async def scenario() -> None:
+        async with serve(rate=100) as simulator:
+            port = int(simulator.endpoint.rpartition(":")[2])
+            feed = Feed(Plan(adapter("kraken"), SYMBOLS, simulator.endpoint), kafka, None)
+            task = asyncio.create_task(run_feeds([feed], stop=(stop := asyncio.Event())))
+            await _until(lambda: feed.status["frames"] >= 20)  # type: ignore[operator]
+        await _until(lambda: feed.status["connected"] is False)
+        before = feed.status["frames"]
+        async with serve(port=port, rate=100):
+            await _until(lambda: feed.status["frames"] >= before + 20)  # type: ignore[operator]
+            stop.set()
+            await task
+        assert feed.status["connections"] == 2
+        assert "Connection" in str(feed.status["last_error"])
+
+    asyncio.run(scenario())
+    sequences = _sequences(_frames_in(kafka, "kraken"))
+    assert len(sequences) == 2
+    assert all(numbers == list(range(len(numbers))) for numbers in sequences)
+
+
+def test_a_refused_symbol_is_reported_while_the_others_go_on(kafka: KafkaSettings) -> None:
+    async def scenario() -> dict[str, object]:
+        async with serve(rate=100) as simulator:
+            plan = Plan(adapter("kraken"), ("FOO-USD", "BTC-USD"), simulator.endpoint)
+            feed = Feed(plan, kafka, None)
+            async with _running(run_feeds([feed], stop=asyncio.Event())):
+                await _until(lambda: feed.status["connected"] is True)
+                await _until(lambda: feed.status["frames"] >= 20)  # type: ignore[operator]
+                return feed.status
+
+    status = asyncio.run(scenario())
+    assert status["refused"] == {"FOO/USD": "Currency pair not supported FOO/USD"}
+    assert status["failure"] is None
+
+
+def test_a_feed_that_dies_does_not_take_the_others_with_it(kafka: KafkaSettings) -> None:
+    async def scenario() -> None:
+        async with serve(rate=100) as simulator:
+            dead = Feed(Plan(adapter("kraken"), ("FOO-USD",), simulator.endpoint), kafka, None)
+            alive = Feed(Plan(adapter("binance"), SYMBOLS, simulator.endpoint), kafka, None)
+            stop = asyncio.Event()
+            async with _running(run_feeds([dead, alive], stop=stop)) as task:
+                await _until(lambda: dead.failure is not None)
+                seen = alive.status["frames"]
+                await _until(lambda: alive.status["frames"] > seen)  # type: ignore[operator]
+                stop.set()
+                await task
+            assert "FOO/USD" in str(dead.status["failure"])
+            with pytest.raises(SubscriptionRefused, match="refused every subscription of FOO-USD"):
+                await run_feeds([Feed(dead.plan, kafka, None)], stop=asyncio.Event())
+
+    asyncio.run(scenario())
+
+
+def test_frames_wait_for_kafka_and_none_is_lost(kafka: KafkaSettings) -> None:
+    async def scenario() -> int:
+        committed: dict[int, int] = {}
+        venue = adapter("binance")
+        backlog = Backlog(lambda: committed, bound=200)
+        producer = FrameProducer(kafka, "binance", backlog=backlog)
+        async with serve(rate=400) as simulator:
+            live = Session(FrameRouter(venue, producer), SYMBOLS, simulator.endpoint)
+            async with _running(live.run()):
+                await _until(lambda: live.status.waits > 0)
+                held = live.status.frames
+                await _until(lambda: live.status.waits > 10)
+                assert live.status.frames <= held + 20
+                committed.update(dict.fromkeys(range(4), 10**9))
+                await _until(lambda: live.status.frames > held + 60)
+        producer.flush()
+        return live.status.connections
+
+    assert asyncio.run(scenario()) == 1
+    for ids in _trade_ids(adapter("binance"), _frames_in(kafka, "binance")).values():
+        assert ids == list(range(ids[0], ids[0] + len(ids)))
+
+
+def test_a_connection_is_replaced_with_overlap_before_the_exchange_closes_it(
+    kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "_OVERLAP_S", 0.3)
+    venue: Any = dataclasses.replace(adapter("binance"), liveness=Liveness(None, 2.0))  # type: ignore[type-var]
+
+    async def scenario() -> None:
+        async with serve(rate=100) as simulator:
+            with FrameProducer(kafka, "binance") as producer:
+                live = Session(FrameRouter(venue, producer), SYMBOLS, simulator.endpoint)
+                async with _running(live.run()):
+                    await _until(lambda: simulator.connections == 2)
+                    await _until(lambda: live.status.connections == 2)
+                    await _until(lambda: simulator.connections == 1)
+                    assert live.connected
+                assert live.status.last_error is None
+
+    asyncio.run(scenario())
+    table = _frames_in(kafka, "binance")
+    assert len(_sequences(table)) == 2
+    for ids in _trade_ids(venue, table).values():
+        assert len(ids) > len(set(ids))
+        assert set(ids) == set(range(min(ids), max(ids) + 1))
+
+
+@asynccontextmanager
+async def _exchange_that_says(frames: list[str]) -> AsyncIterator[str]:
+    async def attend(connection: ServerConnection) -> None:
+        for frame in frames:
+            await connection.send(frame)
+        await connection.wait_closed()
+
+    async with serve_websockets(attend, "127.0.0.1", 0) as server:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("frames", "error"),
+    [
+        ([], "kraken has not answered the subscription of BTC/USD, ETH/USD"),
+        (
+            [
+                '{"method":"subscribe","success":true,"result":{"symbol":"BTC/USD"}}',
+                '{"method":"subscribe","success":true,"result":{"symbol":"ETH/USD"}}',
+            ],
+            "kraken has sent nothing for 1 s",
+        ),
+    ],
+    ids=["unanswered", "silent"],
+)
+def test_a_connection_without_a_sign_of_life_is_given_up(
+    kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch, frames: list[str], error: str
+) -> None:
+    monkeypatch.setattr("k2_feeds.liveness.ANSWERS_WITHIN_S", 0.2)
+    venue: Any = dataclasses.replace(adapter("kraken"), liveness=Liveness(1.0, None))  # type: ignore[type-var]
+
+    async def scenario() -> str | None:
+        async with _exchange_that_says(frames) as endpoint:
+            with FrameProducer(kafka, "kraken") as producer:
+                live = Session(FrameRouter(venue, producer), ("BTC-USD", "ETH-USD"), endpoint)
+                async with _running(live.run()):
+                    await _until(lambda: live.status.connections >= 2)
+                    return live.status.last_error
+
+    assert asyncio.run(scenario()) == f"Disconnected: {error}"
+
+
+def test_sessions_wait_out_an_outage_of_kafka_with_a_new_producer(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    broker: EmbeddedBroker = start_broker(tmp_path_factory.mktemp("broker"))
+
+    async def scenario() -> None:
+        async with serve(rate=50) as simulator:
+            feed = Feed(
+                Plan(adapter("binance"), SYMBOLS, simulator.endpoint),
+                broker.settings,
+                None,
+                delivery_timeout_s=1.0,
+            )
+            async with _running(feed.run()) as task:
+                await _until(lambda: feed.status["acknowledged"] > 0)  # type: ignore[operator]
+                broker.stop()
+                await _until(lambda: feed.outages > 0)
+                assert not task.done()
+
+    asyncio.run(scenario())
+
+
+def test_backoff_doubles_its_bound_to_128_seconds_and_never_ends() -> None:
+    class Highest(random.Random):
+        def uniform(self, a: float, b: float) -> float:
+            assert a == 0
+            return b
+
+    delays = list(itertools.islice(backoff(Highest()), 12))
+    assert delays == [1, 2, 4, 8, 16, 32, 64, 128, 128, 128, 128, 128]
+    jittered = list(itertools.islice(backoff(random.Random(1)), 1000))
+    assert 0 <= min(jittered) < 2
+    assert 120 < max(jittered) <= 128
+
+
+@given(
+    silence=st.floats(0, 100),
+    age=st.floats(0, 100_000),
+    unanswered=st.integers(0, 3),
+    blocked=st.booleans(),
+)
+def test_a_verdict_follows_from_silence_answers_and_age(
+    silence: float, age: float, unanswered: int, blocked: bool
+) -> None:
+    now = 1_000_000.0
+    vitals = Vitals(now - age, now - silence, unanswered, blocked)
+    verdict = judge(vitals, Liveness(silent_after_s=10, rotate_after_s=80_000), now)
+    age, silence = now - vitals.opened_at, now - vitals.last_frame_at
+    if not blocked and unanswered and age >= 10:
+        assert verdict is Verdict.UNANSWERED
+    elif not blocked and silence >= 10:
+        assert verdict is Verdict.STALE
+    elif age >= 80_000:
+        assert verdict is Verdict.ROTATE
+    else:
+        assert verdict is Verdict.KEEP
+    quiet = judge(Vitals(0, 0, 0, blocked), Liveness(None, None), time.monotonic())
+    assert quiet is Verdict.KEEP

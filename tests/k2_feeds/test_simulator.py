@@ -1,0 +1,201 @@
+"""The simulated exchanges, seen through the adapters of the real ones."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from collections import defaultdict
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from k2_feeds.adapter import Channel
+from k2_feeds.adapters import ADAPTERS, adapter
+from k2_feeds.simulator import serve
+from k2_feeds.synthetic import SYMBOLS, SyntheticMarket, SyntheticSymbol
+
+START_US = 1_790_000_000_000_000
+
+
+async def _listen(exchange: str, symbols: list[str], count: int, rate: float) -> list[bytes]:
+    venue = adapter(exchange)
+    async with (
+        serve(symbols=SYMBOLS[:4], rate=rate) as simulator,
+        connect(venue.url(symbols, simulator.endpoint), proxy=None, close_timeout=0.2) as socket,
+    ):
+        for message in venue.subscribe(symbols):
+            await socket.send(message)
+        return [await socket.recv(decode=False) for _ in range(count)]
+
+
+async def _talk(path: str, messages: list[dict[str, Any]], count: int) -> list[Any]:
+    async with (
+        serve(symbols=("BTC-USDT",), rate=200) as simulator,
+        connect(simulator.endpoint + path, proxy=None, close_timeout=0.2) as socket,
+    ):
+        for message in messages:
+            await socket.send(json.dumps(message))
+        return [json.loads(await socket.recv()) for _ in range(count)]
+
+
+@pytest.mark.parametrize("exchange", sorted(ADAPTERS))
+def test_trades_are_read_by_the_adapter_without_a_gap_in_their_ids(exchange: str) -> None:
+    venue = adapter(exchange)
+    symbols = list(SYMBOLS[:2])
+    frames = asyncio.run(_listen(exchange, symbols, 400, rate=400))
+    answers = [answer for frame in frames if (answer := venue.answer(frame)) is not None]
+    assert {answer.key for answer in answers if answer.accepted} == venue.awaited(symbols)
+    trades = [frame for frame in frames if venue.classify(frame).channel is Channel.TRADES]
+    assert {venue.classify(frame).channel for frame in frames} <= {Channel.TRADES, Channel.CONTROL}
+    decoded = [venue.decode(frame) for frame in trades]
+    _, _, rows = venue.rows(decoded)
+    columns = venue.columns(rows)
+    ids, times = defaultdict(list), defaultdict(list)
+    names = columns.exchange_symbol.to_pylist()
+    for name, sequence, time in zip(
+        names, columns.source_sequence.to_pylist(), columns.timestamp.to_pylist(), strict=True
+    ):
+        ids[name].append(sequence)
+        times[name].append(time)
+    assert set(ids) == {venue.exchange_symbol(symbol) for symbol in symbols}
+    for name in ids:
+        assert all(b == a + 1 for a, b in pairwise(ids[name]))
+        assert times[name] == sorted(times[name])
+        assert len(set(times[name])) < len(times[name])
+
+
+def test_kraken_greets_and_fills_several_trades_in_a_frame() -> None:
+    frames = [json.loads(f) for f in asyncio.run(_listen("kraken", ["BTC-USDT"], 60, rate=100))]
+    assert frames[0]["channel"] == "status"
+    assert frames[0]["data"][0]["connection_id"] > 2**63
+    fills = [len(f["data"]) for f in frames if f.get("channel") == "trade"]
+    assert max(fills) > 1
+    row = next(f for f in frames if f.get("channel") == "trade")["data"][0]
+    assert isinstance(row["price"], float)
+    assert row["symbol"] == "BTC/USDT"
+
+
+def test_kraken_beats_every_second() -> None:
+    frames = asyncio.run(_listen("kraken", [], 3, rate=1))
+    assert [json.loads(f)["channel"] for f in frames] == ["status", "heartbeat", "heartbeat"]
+
+
+def test_a_new_kraken_subscriber_gets_the_newest_trades_first() -> None:
+    async def late() -> Any:
+        async with serve(symbols=("BTC-USDT",), rate=500) as simulator:
+            exchange = simulator.exchanges["kraken"].dialect
+            # The market trades on its own; there is nothing to be told by.
+            while len(getattr(exchange, "_recent", {}).get("BTC-USDT", ())) < 50:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            async with connect(simulator.endpoint + "/v2", proxy=None) as socket:
+                await socket.send(adapter("kraken").subscribe(["BTC-USDT"])[0])
+                return [json.loads(await socket.recv()) for _ in range(3)]
+
+    _, answer, snapshot = asyncio.run(late())
+    assert answer["success"] is True
+    assert snapshot["type"] == "snapshot"
+    assert len(snapshot["data"]) == 50
+
+
+def test_kraken_refuses_an_unknown_pair_and_serves_the_others() -> None:
+    params = {"channel": "trade", "symbol": ["FOO/USD", "BTC/USDT"]}
+    frames = asyncio.run(_talk("/v2", [{"method": "subscribe", "params": params}], 8))
+    answers = [f for f in frames if f.get("method") == "subscribe"]
+    assert [a["success"] for a in answers] == [False, True]
+    assert answers[0]["error"] == "Currency pair not supported FOO/USD"
+    refusal = adapter("kraken").answer(json.dumps(answers[0]).encode())
+    assert refusal is not None
+    assert (refusal.accepted, refusal.key) == (False, "FOO/USD")
+    assert any(f.get("channel") == "trade" for f in frames)
+
+
+def test_binance_acknowledges_an_unknown_symbol_and_refuses_what_is_no_stream() -> None:
+    messages = [
+        {"method": "SUBSCRIBE", "params": ["foousd@trade"], "id": 7},
+        {"method": "SUBSCRIBE", "params": ["no stream"], "id": 8},
+        {"method": "DANCE", "id": 9},
+    ]
+    first, second, third = asyncio.run(_talk("/stream", messages, 3))
+    assert first == {"result": None, "id": 7}
+    assert (second["id"], second["error"]["code"]) == (8, 2)
+    assert (third["id"], third["error"]["code"]) == (9, 2)
+
+
+def test_binance_takes_streams_in_the_address_and_names_them_in_each_frame() -> None:
+    frames = asyncio.run(_talk("/stream?streams=btcusdt@trade/foousdt@trade", [], 20))
+    assert {f["stream"] for f in frames} == {"btcusdt@trade"}
+    assert "X" not in frames[0]["data"]
+
+
+def test_raw_futures_frames_carry_their_execution_type() -> None:
+    subscribe = {"method": "SUBSCRIBE", "params": ["btcusdt@trade"], "id": 1}
+    answer, *frames = asyncio.run(_talk("/market/ws", [subscribe], 10))
+    assert answer["id"] == 1
+    assert {f["X"] for f in frames} == {"MARKET"}
+    assert {f["e"] for f in frames} == {"trade"}
+
+
+def test_a_path_of_no_exchange_is_not_found() -> None:
+    with pytest.raises(InvalidStatus, match="404"):
+        asyncio.run(_talk("/v1", [], 1))
+
+
+def test_it_runs_as_a_process_that_stops_when_asked(tmp_path: Path) -> None:
+    file = tmp_path / "address"
+    command = [sys.executable, "-m", "k2_feeds.simulator", "--port", "0", "--rate", "50"]
+    with subprocess.Popen(
+        [*command, "--address-file", str(file)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        endpoint = process.stdout.readline().strip()
+        assert file.read_text() == endpoint
+
+        async def one_frame() -> bytes:
+            async with connect(f"{endpoint}/v2", proxy=None) as socket:
+                return await socket.recv(decode=False)
+
+        assert b"status" in asyncio.run(one_frame())
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
+@settings(deadline=None)
+@given(
+    steps=st.lists(st.integers(0, 2_000_000), min_size=1, max_size=20),
+    rate=st.floats(0.1, 2000),
+    seed=st.integers(0, 2**32),
+)
+def test_a_walk_keeps_its_rate_its_ids_and_its_seed(
+    steps: list[int], rate: float, seed: int
+) -> None:
+    walks = [SyntheticSymbol("XRP-USDT", START_US, seed) for _ in range(2)]
+    fills, now = [], START_US
+    for step in steps:
+        now += step
+        one, other = (walk.advance(now, rate) for walk in walks)
+        assert one == other
+        fills += [fill for order in one for fill in order]
+    assert abs(len(fills) - rate * sum(steps) / 1e6) <= 1.001
+    assert [f.trade_id for f in fills] == list(range(START_US // 10, START_US // 10 + len(fills)))
+    assert all(f.price > 0 and f.quantity > 0 and START_US < f.time_us <= now for f in fills)
+    assert [f.time_us for f in fills] == sorted(f.time_us for f in fills)
+
+
+def test_a_market_started_again_goes_on_above_its_earlier_ids() -> None:
+    first = SyntheticMarket(["BTC-USD"], START_US, seed=1)
+    (orders,) = first.advance(START_US + 3_000_000, rate=5000).values()
+    last = orders[-1][-1].trade_id
+    again = SyntheticMarket(["BTC-USD"], START_US + 3_000_000, seed=1)
+    (orders,) = again.advance(START_US + 4_000_000, rate=5000).values()
+    assert orders[0][0].trade_id > last
+    assert "BTC-USD" in again
+    assert "ETH-USD" not in again
