@@ -267,7 +267,7 @@ def test_a_connection_without_a_sign_of_life_is_given_up(
     assert asyncio.run(scenario()) == f"Disconnected: {error}"
 
 
-def test_sessions_wait_out_an_outage_of_kafka_with_a_new_producer(
+def test_a_feed_outlives_an_outage_of_kafka(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     broker: EmbeddedBroker = start_broker(tmp_path_factory.mktemp("broker"))
