@@ -10,7 +10,7 @@ The header is 32 bytes, four big-endian words of eight bytes:
     bytes 24-31 sequence, signed
 
 The width is fixed so that the headers of a batch are one array of words: joined, swapped and sliced
-they are Arrow columns without a step in Python per message (0.06 us a message; decoding a JSON
+they are Arrow columns without a step in Python per message (0.08 us a message; decoding a JSON
 header took 0.7, six headers instead of one 7.4).
 """
 
@@ -91,14 +91,22 @@ def decode_headers(headers: Sequence[bytes], where: Callable[[int], str]) -> Hea
     if sys.byteorder == "little":
         words.byteswap()
     first = words[0::_WORDS]
-    if not set(first) <= _FIRST_WORDS.keys():
+    distinct = set(first)
+    if not distinct <= _FIRST_WORDS.keys():
         _refuse(headers, where)
     return HeaderColumns(
         received_at=_column(words[1::_WORDS]).cast(INSTANT),
         connection_id=_column(words[2::_WORDS]),
         sequence=_column(words[3::_WORDS]),
-        origin=pa.array(list(map(_FIRST_WORDS.__getitem__, first)), pa.string()),
+        origin=_origins(first, distinct),
     )
+
+
+def _origins(first: array[int], distinct: set[int]) -> pa.Array[Any]:
+    """The origin of each header; nearly always one for the whole batch."""
+    if len(distinct) == 1:
+        return pa.repeat(_FIRST_WORDS[distinct.pop()], len(first))
+    return pa.array(list(map(_FIRST_WORDS.__getitem__, first)), pa.string())
 
 
 def _column(words: array[int]) -> pa.Array[Any]:
