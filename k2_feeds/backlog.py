@@ -37,8 +37,8 @@ class Backlog:
 
     ``committed`` returns the next offsets that bronze holds, by partition; it is asked only in
     ``refresh``. ``wire_ratio`` is bytes on the wire per byte of messages, 1.0 until it is measured:
-    recorded frames travel as a ninth of their size, so counting them whole would make eight of
-    nine waits needless. Messages of other producers are not counted.
+    made-up frames of Binance's shape travelled as a ninth of their size, so counting frames whole
+    would make most waits needless. Messages of other producers are not counted.
     """
 
     def __init__(self, committed: Callable[[], Mapping[int, int]], bound: int = BOUND) -> None:
