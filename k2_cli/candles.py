@@ -9,8 +9,7 @@ from k2_lake.tables import candle_name
 from k2_market.records import CANDLE
 
 NEWEST = """
-select exchange, symbol, strftime(window_start, '%H:%M') as utc, open, high, low, close, volume,
-  vwap, trade_count as trades
+select exchange, symbol, strftime(window_start, '%H:%M') as utc, open, high, low, close, volume
 from candles
 qualify row_number() over (partition by exchange, symbol order by window_start desc) = 1
 order by exchange, symbol

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -166,7 +167,7 @@ def _show(lake: Lake, services: Supervisor, ports: Ports, console: Console) -> N
 
 
 def _table(candles: Sequence[dict[str, object]]) -> Table:
-    table = Table(title="gold.ohlcv_1m")
+    table = Table(title="gold.ohlcv_1m, the newest minute", box=SIMPLE_HEAD, pad_edge=False)
     for name in candles[0]:
         table.add_column(name, justify="left" if name in ("exchange", "symbol") else "right")
     for candle in candles:
