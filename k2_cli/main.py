@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from k2_cli.api import api
+from k2_cli.bronze import bronze
 from k2_cli.demo import demo
 from k2_cli.feed import feed
 from k2_cli.sql import sql
@@ -32,6 +33,7 @@ app.command("demo")(demo)
 app.command("feed")(feed)
 app.command("sql")(sql)
 app.command("api")(api)
+app.add_typer(bronze, name="bronze")
 
 
 def run() -> None:

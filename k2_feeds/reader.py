@@ -21,7 +21,7 @@ from k2_market.errors import BrokerUnavailable, LogError, OffsetBeyondEnd, Offse
 
 _CHUNK = 10_000  # messages at a time: measured faster than 50,000, whose objects leave the cache
 _ANSWER_S = 15.0
-_REMEDY = "`k2 bronze new-epoch` begins again at what the topic still holds."
+_REMEDY = "`k2 bronze new-epoch EXCHANGE` begins again at what the topic still holds."
 
 
 @dataclass(frozen=True)

@@ -67,8 +67,24 @@ def resume(table: Table, topic: str, cluster_id: str, *, new_cluster_is_expected
     raise OffsetBeyondEnd(
         f"{name_of(table)} was filled from the Kafka cluster {found.cluster_id!r}, but {topic} "
         f"is served by {cluster_id!r}. Was the cluster replaced? Check K2_KAFKA_BOOTSTRAP; "
-        "to begin a new epoch with the topic as it is now: `k2 bronze new-epoch`."
+        "to begin a new epoch with the topic as it is now: `k2 bronze new-epoch EXCHANGE`."
     )
+
+
+def begin_epoch(table: Table, topic: str, cluster_id: str, offsets: Mapping[int, int]) -> Position:
+    """Record, without rows, that reading goes on at ``offsets`` of a new life of the topic.
+
+    What the topic held between the old position and these offsets is given up; rows stay.
+    """
+    found = position(table)
+    after = Position(1 if found is None else found.epoch + 1, cluster_id, offsets)
+    commit(
+        table,
+        mode=Mode.APPEND,
+        days=[],
+        extra={KAFKA: _kafka_json(topic, Position(after.epoch, cluster_id, offsets), after)},
+    )
+    return after
 
 
 def append_frames(
@@ -90,17 +106,17 @@ def append_frames(
         mode=Mode.APPEND,
         days=distinct_days(frames["ingest_date"]),
         figures={"frames": frames.num_rows},
-        extra={KAFKA: _kafka_json(frames, at, after)},
+        extra={KAFKA: _kafka_json(frames["kafka_topic"][0].as_py(), at, after)},
     )
     return after
 
 
-def _kafka_json(frames: pa.Table, at: Position, after: Position) -> str:
+def _kafka_json(topic: str, at: Position, after: Position) -> str:
     return json.dumps(
         {
             "epoch": after.epoch,
             "cluster": after.cluster_id,
-            "topic": frames["kafka_topic"][0].as_py(),
+            "topic": topic,
             "batch": uuid.uuid4().hex,
             "start": {str(p): at.offsets.get(p, 0) for p in after.offsets},
             "next": {str(p): o for p, o in after.offsets.items()},
