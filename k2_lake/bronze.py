@@ -92,8 +92,9 @@ def append_frames(
 ) -> Position:
     """Append frames read from ``at`` on; the position afterwards.
 
-    ``frames`` has the columns of RawFrame but ``epoch``, contiguous in offset within a partition.
-    Raises CommitConflict when another writer has moved the table since ``at`` was read from it.
+    ``frames``, at least one, has the columns of RawFrame but ``epoch``. Raises InvariantBroken
+    unless they fill every partition from ``at`` to ``next_offsets`` without hole or repeat, and
+    CommitConflict when another writer has moved the table since ``at`` was read from it.
     """
     _require_contiguous(table, at, frames, next_offsets)
     rows = frames.append_column(
@@ -127,19 +128,27 @@ def _kafka_json(topic: str, at: Position, after: Position) -> str:
 def _require_contiguous(
     table: Table, at: Position, frames: pa.Table, next_offsets: Mapping[int, int]
 ) -> None:
+    offset = "kafka_offset"
     counted = frames.group_by("kafka_partition").aggregate(
-        [("kafka_offset", "count"), ("kafka_offset", "min"), ("kafka_offset", "max")]
+        [(offset, "count"), (offset, "count_distinct"), (offset, "min"), (offset, "max")]
     )
-    for row in counted.to_pylist():
-        partition, count = row["kafka_partition"], row["kafka_offset_count"]
-        start, end = at.offsets.get(partition, 0), next_offsets[partition]
-        if (row["kafka_offset_min"], row["kafka_offset_max"] + 1, count) != (
-            start,
-            end,
-            end - start,
-        ):
+    found = {
+        row["kafka_partition"]: (
+            row["kafka_offset_min"],
+            row["kafka_offset_max"] + 1,
+            row["kafka_offset_count"],
+            row["kafka_offset_count_distinct"],
+        )
+        for row in counted.to_pylist()
+    }
+    for partition in sorted(found.keys() | next_offsets.keys()):
+        start = at.offsets.get(partition, 0)
+        end = next_offsets.get(partition, start)
+        first, last, count, distinct = found.get(partition, (start, start, 0, 0))
+        if (first, last, count, distinct) != (start, end, end - start, end - start):
             raise InvariantBroken(
-                f"{name_of(table)}: {count} frames of partition {partition} were to fill "
-                f"the offsets {start} to {end}, but they span "
-                f"{row['kafka_offset_min']} to {row['kafka_offset_max']}."
+                f"{name_of(table)}: the frames of partition {partition} were to fill the offsets "
+                f"from {start} to {end}, but {count} came, {distinct} of them distinct, from "
+                f"{first} to {last} (each end exclusive). Nothing was committed; run again, and if "
+                "it recurs, look at what else writes to the topic."
             )

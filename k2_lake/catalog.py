@@ -7,7 +7,8 @@ store by its URL.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ from pyiceberg.partitioning import PARTITION_FIELD_ID_START, PartitionField, Par
 from pyiceberg.schema import Schema, assign_fresh_schema_ids
 from pyiceberg.table import Table
 from pyiceberg.transforms import IdentityTransform
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from k2_lake.tables import PROPERTIES, TABLES, TableDef, table_def
 from k2_market.errors import LakeUnavailable, SchemaMismatch
@@ -65,32 +66,40 @@ class Lake:
     @cached_property
     def catalog(self) -> SqlCatalog:
         """The Iceberg catalog. Raises LakeUnavailable when it cannot be opened."""
-        self._prepare_sqlite()
-        try:
-            catalog = SqlCatalog(
-                CATALOG_NAME,
-                uri=self.settings.catalog_uri,
-                warehouse=self.settings.warehouse,
-                **self.settings.store,
-            )
-        except SQLAlchemyError as error:
-            raise LakeUnavailable(
-                f"the catalog cannot be opened: {error.__class__.__name__}. "
-                "Check K2_CATALOG_URI and that its database is running."
-            ) from error
-        for namespace in sorted({t.namespace for t in TABLES.values()}):
-            catalog.create_namespace_if_not_exists(namespace)
+        with _or_unavailable("the catalog"):
+            self._prepare_sqlite()
+            try:
+                catalog = self._connect()
+            except (OperationalError, ProgrammingError):
+                # Whoever else opened a new catalog at this moment has made its tables by now.
+                catalog = self._connect()
+            for namespace in sorted({t.namespace for t in TABLES.values()}):
+                with suppress(IntegrityError):
+                    catalog.create_namespace_if_not_exists(namespace)
         return catalog
 
     def table(self, name: str) -> Table:
-        """The table as it is now, created empty if it does not exist yet. Raises UnknownName."""
-        definition = table_def(name)
-        try:
-            table = self.catalog.load_table(name)
-        except NoSuchTableError:
-            return self._create(definition)
+        """The table as it is now, created empty if it does not exist yet.
+
+        Raises UnknownName, SchemaMismatch, and LakeUnavailable when the catalog or the store
+        cannot be read.
+        """
+        definition, catalog = table_def(name), self.catalog
+        with _or_unavailable(name):
+            try:
+                table = catalog.load_table(name)
+            except NoSuchTableError:
+                return self._create(definition)
         _require_columns(table, definition)
         return table
+
+    def _connect(self) -> SqlCatalog:
+        return SqlCatalog(
+            CATALOG_NAME,
+            uri=self.settings.catalog_uri,
+            warehouse=self.settings.warehouse,
+            **self.settings.store,
+        )
 
     def _create(self, definition: TableDef) -> Table:
         schema = iceberg_schema(self.catalog, definition)
@@ -115,10 +124,21 @@ class Lake:
         if path == self.settings.catalog_uri:
             return
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, timeout=30)
-        # Readers must not block the writer; the mode is kept in the file.
-        connection.execute("pragma journal_mode=wal")
-        connection.close()
+        with closing(sqlite3.connect(path, timeout=30)) as connection:
+            # Readers must not block the writer; the mode is kept in the file.
+            connection.execute("pragma journal_mode=wal")
+
+
+@contextmanager
+def _or_unavailable(what: str) -> Iterator[None]:
+    """Databases and stores have errors of their own; all mean that ``what`` is out of reach."""
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+        raise LakeUnavailable(
+            f"{what} cannot be opened: {error.__class__.__name__}: {error}. Check K2_CATALOG_URI "
+            "and K2_WAREHOUSE, and that the database and the store are running."
+        ) from error
 
 
 def iceberg_schema(catalog: SqlCatalog, definition: TableDef) -> Schema:

@@ -86,6 +86,9 @@ class Consumed:
             if any(max(through, ahead.get(d, 0)) < change.sequence for d in change.days):
                 break
             through = change.sequence
+        else:
+            # Nothing is outstanding, so what else the source has committed by then counts as well.
+            through = max(through, head)
         return Consumed(through, {d: s for d, s in ahead.items() if s > through})
 
     def to_json(self) -> dict[str, object]:
@@ -124,17 +127,22 @@ def snapshot_at(table: Table, sequence: int) -> int | None:
     return None
 
 
-def summary_value(table: Table, key: str) -> str | None:
-    """The newest value of that key in the lineage, None if no kept snapshot has it."""
+def summary_value(table: Table, key: str, at: int | None = None) -> str | None:
+    """The newest value of that key in the lineage, None if no kept snapshot has it.
+
+    With ``at`` the newest one not newer than that sequence.
+    """
     for snapshot in lineage(table):
+        if at is not None and (snapshot.sequence_number or 0) > at:
+            continue
         if snapshot.summary is not None and key in snapshot.summary.additional_properties:
             return snapshot.summary.additional_properties[key]
     return None
 
 
-def consumed(table: Table) -> dict[str, Consumed]:
-    """By source table, what ``table`` contains of it."""
-    value = summary_value(table, SOURCES)
+def consumed(table: Table, at: int | None = None) -> dict[str, Consumed]:
+    """By source table, what ``table`` contains of it: now, or at that sequence of its own."""
+    value = summary_value(table, SOURCES, at)
     return {} if value is None else {k: Consumed.from_json(v) for k, v in json.loads(value).items()}
 
 
@@ -174,5 +182,5 @@ def _require_contiguous(table: Table, oldest: Snapshot | None, sequence: int) ->
     raise InvariantBroken(
         f"{name_of(table)} keeps no snapshot older than sequence "
         f"{oldest.sequence_number}, but a table made from it has consumed only up to {sequence}. "
-        "Recompute the days of that table: k2 backfill."
+        "Materialize the days of that table again in the Dagster UI."
     )
