@@ -1,15 +1,22 @@
-"""From Kafka into a bronze table: read by offset, commit with the offsets, until little is left."""
+"""From Kafka into a bronze table: read by offset, commit with the offsets, until little is left.
+
+The next frames are read while the last ones are committed: reading keeps the interpreter busy,
+writing Parquet does not.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from pyiceberg.table import Table
 
 from k2_feeds.kafka import KafkaSettings
 from k2_feeds.reader import TopicReader
 from k2_feeds.topics import raw_topic
-from k2_lake.bronze import append_frames, resume
+from k2_lake.bronze import Position, append_frames, resume
 from k2_lake.catalog import Lake
 from k2_lake.commit import retry_conflicts
 from k2_lake.history import head_sequence
@@ -17,9 +24,10 @@ from k2_lake.results import StepResult
 from k2_lake.tables import bronze_name
 
 # One commit's frames: few and large on a real cluster. The embedded broker holds only megabytes,
-# and whoever paces itself on bronze must see it move while there is still something to read.
+# and whoever paces itself on bronze must see it move while there is still something to read;
+# a commit costs what 10,000 frames cost, so much smaller ones would be spent on committing.
 FRAMES_PER_COMMIT = 200_000
-FRAMES_PER_COMMIT_EMBEDDED = 10_000
+FRAMES_PER_COMMIT_EMBEDDED = 50_000
 
 # A drain follows a busy topic until what is left is small beside what it took, or a minute is over:
 # silver and gold wait for it.
@@ -37,43 +45,65 @@ class Drained:
     lag: int
 
 
+@dataclass
+class _Progress:
+    """Frames committed since the drain began, whatever races were lost on the way."""
+
+    started: float = field(default_factory=time.monotonic)
+    frames: int = 0
+
+
 def drain(lake: Lake, kafka: KafkaSettings, exchange: str) -> Drained:
     """Bring ``bronze.<exchange>_trades`` up to its topic.
 
     Raises OffsetHole and OffsetBeyondEnd with the numbers when the topic cannot continue the
     table, BrokerUnavailable when nothing answers.
     """
-    topic = raw_topic("trades", exchange)
     before = head_sequence(lake.table(bronze_name(exchange)))
-    started, frames = time.monotonic(), 0
-    with TopicReader(kafka, topic) as reader:
-        while True:
-            added, drained = _advance(lake, kafka, exchange, reader, frames, before)
-            frames += added
-            if drained.lag <= frames * LEFT_SHARE or time.monotonic() - started > LONGEST_S:
-                return drained
+    progress = _Progress()
+    with (
+        TopicReader(kafka, raw_topic("trades", exchange)) as reader,
+        ThreadPoolExecutor(1, "bronze-commit") as committer,
+    ):
+        table, at, lag = _follow(lake, kafka, exchange, reader, committer, progress)
+    figures = {"frames": progress.frames, "lag": lag}
+    result = StepResult.of(table, before=before, changed=progress.frames > 0, figures=figures)
+    return Drained(result, at.epoch, at.offsets, lag)
 
 
 @retry_conflicts
-def _advance(
+def _follow(
     lake: Lake,
     kafka: KafkaSettings,
     exchange: str,
     reader: TopicReader,
-    frames: int,
-    before: int,
-) -> tuple[int, Drained]:
-    """One batch: what the table holds is read again, so a lost race is simply read on from."""
+    committer: Executor,
+    progress: _Progress,
+) -> tuple[Table, Position, int]:
+    """Batch after batch from what the table holds, so that a lost race is simply read on from.
+
+    One Table object carries all commits, each fenced by the head that the one before it left.
+    """
     table = lake.table(bronze_name(exchange))
     at = resume(table, reader.topic, reader.cluster_id(), new_cluster_is_expected=kafka.embedded)
-    ends = {p: high for p, (_, high) in reader.watermarks().items()}
     limit = FRAMES_PER_COMMIT_EMBEDDED if kafka.embedded else FRAMES_PER_COMMIT
-    batch = reader.read(at.offsets, ends, limit)
-    added = 0
-    if batch is not None:
-        at = append_frames(table, at, batch.table, batch.next_offsets)
-        added = batch.table.num_rows
-    lag = sum(end - at.offsets.get(p, 0) for p, end in ends.items())
-    figures = {"frames": frames + added, "lag": lag}
-    result = StepResult.of(table, before=before, changed=frames + added > 0, figures=figures)
-    return added, Drained(result, at.epoch, at.offsets, lag)
+    offsets, committing, rows = at.offsets, None, 0
+    while True:
+        ends = {p: high for p, (_, high) in reader.watermarks().items()}
+        batch = reader.read(offsets, ends, limit)
+        if committing is not None:
+            at = committing.result()
+            progress.frames += rows
+        if batch is None:
+            return table, at, 0
+        committing = committer.submit(append_frames, table, at, batch.table, batch.next_offsets)
+        offsets, rows = batch.next_offsets, batch.table.num_rows
+        lag = sum(end - offsets.get(p, 0) for p, end in ends.items())
+        if lag <= (progress.frames + rows) * LEFT_SHARE or _too_long(progress):
+            at = committing.result()
+            progress.frames += rows
+            return table, at, lag
+
+
+def _too_long(progress: _Progress) -> bool:
+    return time.monotonic() - progress.started > LONGEST_S
