@@ -4,6 +4,7 @@ A tick checks the rows that it added, for the rest was checked when it came; any
 its whole day.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,8 +20,6 @@ from k2_assets.days import DAYS, day_of
 from k2_assets.resources import LakeResource, duckdb_engine
 from k2_assets.tables import MODE_TAG, TICK, asset_key
 from k2_lake.audit import (
-    Scope,
-    Verdict,
     candles_reconciled,
     gold_reconciled,
     offsets_contiguous,
@@ -29,6 +28,7 @@ from k2_lake.audit import (
 )
 from k2_lake.catalog import Lake
 from k2_lake.engine import Engine
+from k2_lake.scope import Scope, Verdict
 from k2_lake.tables import TRADES_TABLE, bronze_name, candle_name, silver_name
 from k2_market.candle_rules import candle_schema
 from k2_market.exchanges import EXCHANGES
@@ -57,12 +57,7 @@ def table_checks(
     ``whole_day`` is for small tables, where a tick too checks everything.
     """
     by_name = {c.name: c for c in checks}
-    specs = [
-        dg.AssetCheckSpec(
-            name, asset=asset_key(table), description=c.sentence, blocking=True, partitions_def=DAYS
-        )
-        for name, c in by_name.items()
-    ]
+    specs = [_spec(table, c) for c in by_name.values()]
 
     @dg.multi_asset_check(name=f"check_{table.replace('.', '_')}", specs=specs)
     def run(
@@ -80,6 +75,21 @@ def table_checks(
             )
 
     return run
+
+
+def _spec(table: str, check: Check) -> dg.AssetCheckSpec:
+    with warnings.catch_warnings():
+        # Checks by day are a preview in Dagster 1.13; without them a day's page shows no verdict.
+        warnings.filterwarnings(
+            "ignore", "Specifying a partitions_def on an AssetCheckSpec", dg.PreviewWarning
+        )
+        return dg.AssetCheckSpec(
+            check.name,
+            asset=asset_key(table),
+            description=check.sentence,
+            blocking=True,
+            partitions_def=DAYS,
+        )
 
 
 def conforms(schema: pandera.DataFrameSchema, lake: Lake, engine: Engine, scope: Scope) -> Verdict:
@@ -136,14 +146,18 @@ def _bronze(exchange: str) -> dg.AssetChecksDefinition:
 
 
 def _silver(exchange: str) -> dg.AssetChecksDefinition:
-    def reconciled(lake: Lake, _: Engine, scope: Scope) -> Verdict:
-        return silver_reconciled(lake, scope, exchange)
+    def reconciled(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
+        return silver_reconciled(lake, engine, scope, exchange)
 
     return table_checks(
         silver_name(exchange),
         [
             _rows_check(TRADE_SCHEMA, TRADE_RULES),
-            Check("reconciled", "Frames of bronze = frames told, trades told = rows.", reconciled),
+            Check(
+                "reconciled",
+                "Frames of bronze = frames told, trades told = rows; no row twice or from nowhere.",
+                reconciled,
+            ),
         ],
     )
 
@@ -152,8 +166,10 @@ def _candles(name: str) -> dg.AssetChecksDefinition:
     def reconciled(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
         return candles_reconciled(lake, engine, scope.day, name)
 
-    source = (
-        "the day's eligible trades" if TIMEFRAMES[name].source is None else "the day's 1m candles"
+    sentence = (
+        "Sums equal those of the day's eligible trades."
+        if TIMEFRAMES[name].source is None
+        else "Every candle equals what the day's 1m candles make."
     )
     return table_checks(
         candle_name(name),
@@ -161,7 +177,7 @@ def _candles(name: str) -> dg.AssetChecksDefinition:
             _rows_check(
                 candle_schema(name), "low <= open, close, vwap <= high; aligned, unique, positive."
             ),
-            Check("reconciled", f"Sums equal those of {source}.", reconciled),
+            Check("reconciled", sentence, reconciled),
         ],
         whole_day=True,
     )

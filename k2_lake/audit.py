@@ -1,4 +1,4 @@
-"""Counts that must agree from Kafka's offsets to the candles, and the rows to check.
+"""Counts that must agree from Kafka's offsets to the candles.
 
 Each function compares figures that come by two ways: what commits recorded of their work, and what
 the files hold.
@@ -7,19 +7,21 @@ the files hold.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 
-import pyarrow as pa
+import pyarrow.compute as pc
+from pyiceberg.expressions import And, GreaterThanOrEqual, LessThanOrEqual
 from pyiceberg.table.snapshots import Snapshot
 
-from k2_lake.bronze import KAFKA
+from k2_lake.bronze import KAFKA, position
+from k2_lake.candles import candle_sql
 from k2_lake.catalog import Lake
 from k2_lake.engine import Engine
-from k2_lake.history import FIGURES, Change, Consumed, changes_since, consumed
+from k2_lake.history import FIGURES, Change, Consumed, Mode, changes_since, consumed, snapshot_at
 from k2_lake.scan import Files, appended, of_day, planned
+from k2_lake.scope import Scope, Verdict
 from k2_lake.tables import (
     REJECTED_TABLE,
     TRADES_TABLE,
@@ -29,11 +31,38 @@ from k2_lake.tables import (
     table_def,
 )
 from k2_market.exchanges import EXCHANGES
-from k2_market.records import CANDLE, RAW_FRAME, TRADE
+from k2_market.records import CANDLE, RAW_FRAME, REJECTED, TRADE
 from k2_market.timeframes import timeframe
 
-ROWS_AT_ONCE = 1_000_000
-
+_SPANS = """
+select epoch, kafka_partition, count(*) as frames,
+  min(kafka_offset) as first, max(kafka_offset) as last
+from frames group by epoch, kafka_partition
+"""
+_HELD = """
+select f.epoch, f.kafka_partition, count(*) as frames, count(distinct f.kafka_offset) as offsets
+from frames f
+join spans s on f.epoch = s.epoch and f.kafka_partition = s.kafka_partition
+  and f.kafka_offset between s.first and s.last
+group by f.epoch, f.kafka_partition
+"""
+# Rows told of a day's frames: each place once, and each from a frame that bronze has.
+_TOLD = """
+with told as (
+  select epoch, kafka_partition, kafka_offset, frame_index from trades
+  union all
+  select epoch, kafka_partition, kafka_offset, frame_index from rejected)
+select (select count(*) from frames) as frames, (select count(*) from told) as rows_told,
+  (select count(*) from told) - (select count(*) from (select distinct * from told) d) as repeated,
+  (select count(*) from told t where not exists (
+    select 1 from frames f where f.epoch = t.epoch
+      and f.kafka_partition = t.kafka_partition and f.kafka_offset = t.kafka_offset)) as strays
+"""
+_DIFFERING = """
+select count(*) as n from (
+  (select * from ours except all select * from expected)
+  union all (select * from expected except all select * from ours)) d
+"""
 _CANDLE_SUMS = """
 select sum(trade_count) as trades, sum(volume) as volume, sum(quote_volume) as quote from source
 """
@@ -43,98 +72,90 @@ select sum(trade_count) as trades, sum(quantity) as volume,
 from source where candle_eligible
 """
 
-Figures = Mapping[str, int | str]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether figures agree, and the figures."""
-
-    agrees: bool
-    figures: Figures
-
-
-@dataclass(frozen=True)
-class Scope:
-    """The rows to look at: those committed to ``table`` after ``since``, or all of ``day``."""
-
-    table: str
-    day: date
-    since: int | None
-
-    def changes(self, lake: Lake) -> list[Change]:
-        """The commits in scope, oldest first; none when the whole day is."""
-        return [] if self.since is None else changes_since(lake.table(self.table), self.since)
-
-    def files(self, lake: Lake) -> Files:
-        """The files in scope."""
-        definition, table = table_def(self.table), lake.table(self.table)
-        if self.since is None:
-            return planned(table, definition.schema, of_day(definition.record.day, self.day))
-        return appended(table, [c.snapshot for c in self.changes(lake)], definition.schema)
-
-    def rows(self, lake: Lake, engine: Engine) -> Iterator[pa.Table]:
-        """The rows in scope, in pieces that fit into memory."""
-        files = self.files(lake)
-        piece: list[int] = []
-        for index in range(len(files.files)):
-            piece.append(index)
-            if sum(files.files[i].record_count for i in piece) >= ROWS_AT_ONCE or index + 1 == len(
-                files.files
-            ):
-                part = Files(files.schema, tuple(files.files[i] for i in piece))
-                yield engine.query("select * from part", {"part": part}, files.schema)
-                piece = []
-
 
 def offsets_contiguous(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
     """Every offset of a span is there once, by epoch and partition.
 
-    Over a whole day only repeats are wrong: at midnight the days of neighbouring offsets differ.
+    Over a whole day its span counts with what other days hold of it: at midnight neighbouring
+    offsets fall on different days.
     """
-    counted = engine.query(
-        "select count(*) as frames, count(distinct kafka_offset) as distinct_offsets,"
-        " max(kafka_offset) - min(kafka_offset) + 1 as span"
-        " from frames group by epoch, kafka_partition",
-        {"frames": scope.files(lake)},
-    ).to_pylist()
-    frames = sum(r["frames"] for r in counted)
-    repeated = frames - sum(r["distinct_offsets"] for r in counted)
-    missing = (
-        sum(r["span"] - r["distinct_offsets"] for r in counted) if scope.since is not None else 0
-    )
+    files = scope.files(lake)
+    spans = engine.query(_SPANS, {"frames": files})
+    if scope.since is None and spans.num_rows:
+        table = lake.table(scope.table)
+        first, last = pc.min(spans["first"]).as_py(), pc.max(spans["last"]).as_py()
+        within = And(
+            GreaterThanOrEqual("kafka_offset", first), LessThanOrEqual("kafka_offset", last)
+        )
+        files = planned(table, RAW_FRAME.schema, within)
+    held = engine.query(_HELD, {"frames": files, "spans": spans}).to_pylist()
+    offsets = sum(r["offsets"] for r in held)
+    repeated = sum(r["frames"] for r in held) - offsets
+    missing = sum(s["last"] - s["first"] + 1 for s in spans.to_pylist()) - offsets
+    frames = sum(s["frames"] for s in spans.to_pylist())
     return Verdict(
         not repeated and not missing, {"frames": frames, "repeated": repeated, "missing": missing}
     )
 
 
-def offsets_recorded(lake: Lake, _: Engine, scope: Scope) -> Verdict:
-    """The offsets that commits recorded span as many messages as the rows they carry."""
+def offsets_recorded(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
+    """The offsets that commits recorded span the rows they carry, and no row lies beyond them."""
     spans = rows = 0
     for change in scope.changes(lake):
-        kafka = json.loads(_properties(change.snapshot)[KAFKA])
+        kafka = json.loads(_properties(change.snapshot).get(KAFKA, '{"next": {}}'))
         spans += sum(int(end) - int(kafka["start"][p]) for p, end in kafka["next"].items())
         rows += _added(change.snapshot)
-    return Verdict(spans == rows, {"offsets": spans, "rows": rows})
+    at = position(lake.table(scope.table))
+    beyond = sum(
+        1
+        for s in engine.query(_SPANS, {"frames": scope.files(lake)}).to_pylist()
+        if at is None
+        or s["epoch"] > at.epoch
+        or (s["epoch"] == at.epoch and s["last"] >= at.offsets.get(s["kafka_partition"], 0))
+    )
+    return Verdict(
+        spans == rows and not beyond,
+        {"offsets": spans, "rows": rows, "partitions_beyond_record": beyond},
+    )
 
 
-def silver_reconciled(lake: Lake, scope: Scope, exchange: str) -> Verdict:
-    """Frames that silver consumed = frames of bronze; trades told = trades stored.
+def silver_reconciled(lake: Lake, engine: Engine, scope: Scope, exchange: str) -> Verdict:
+    """Frames of bronze = frames told, and trades told = rows stored.
 
     Every frame is trades, rejected, control or of another channel; silver's own commit proves it.
+    Over a whole day the rows themselves are compared with the frames they came from.
     """
+    if scope.since is None:
+        return _told_once(lake, engine, scope.day, exchange)
+    bronze, silver = lake.table(bronze_name(exchange)), lake.table(scope.table)
+    done = Consumed()
+    start = consumed(silver, scope.since).get(bronze_name(exchange), done).through
+    through = consumed(silver).get(bronze_name(exchange), done).through
+    ticks = [c for c in scope.changes(lake) if c.mode is Mode.APPEND]
+    figures = _sum_figures(ticks)
+    frames = sum(_added(c.snapshot) for c in changes_since(bronze, start) if c.sequence <= through)
+    stored = sum(_added(c.snapshot) for c in ticks)
+    return Verdict(
+        figures.get("frames", 0) == frames and figures.get("trades", 0) == stored,
+        {"bronze_frames": frames, **figures, "rows_added": stored},
+    )
+
+
+def _told_once(lake: Lake, engine: Engine, day: date, exchange: str) -> Verdict:
     bronze, silver = lake.table(bronze_name(exchange)), lake.table(silver_name(exchange))
     through = consumed(silver).get(bronze_name(exchange), Consumed()).through
-    figures = _sum_figures(scope.changes(lake))
-    arrived = sum(_added(c.snapshot) for c in changes_since(bronze, 0) if c.sequence <= through)
-    held = planned(bronze, RAW_FRAME.schema).rows - sum(
-        _added(c.snapshot) for c in changes_since(bronze, through)
-    )
-    stored = sum(_added(c.snapshot) for c in scope.changes(lake))
-    return Verdict(
-        arrived == held and (scope.since is None or figures.get("trades", 0) == stored),
-        {"frames_committed": arrived, "frames_held": held, **figures, "rows_added": stored},
-    )
+    arrived, rejected = of_day("ingest_date", day), lake.table(REJECTED_TABLE)
+    at = snapshot_at(bronze, through)
+    frames = planned(bronze, RAW_FRAME.schema, arrived, at) if at else Files(RAW_FRAME.schema, ())
+    [told] = engine.query(
+        _TOLD,
+        {
+            "frames": frames,
+            "trades": planned(silver, TRADE.schema, arrived),
+            "rejected": planned(rejected, REJECTED.schema, of_day("ingest_date", day, [exchange])),
+        },
+    ).to_pylist()
+    return Verdict(not told["repeated"] and not told["strays"], told)
 
 
 def gold_reconciled(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
@@ -173,19 +194,21 @@ def gold_reconciled(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
 
 
 def candles_reconciled(lake: Lake, engine: Engine, day: date, name: str) -> Verdict:
-    """The sums over the day's candles equal those over its source: trades, or the finer candles."""
+    """Candles of 1m sum up to the day's trades; coarser ones are what the day's 1m candles make."""
     frame = timeframe(name)
     candles = planned(lake.table(candle_name(name)), CANDLE.schema, of_day("window_date", day))
     if frame.source is None:
-        source = planned(lake.table(TRADES_TABLE), TRADE.schema, of_day("trade_date", day))
-        sql = _TRADE_SUMS
-    else:
-        source = planned(lake.table(candle_name("1m")), CANDLE.schema, of_day("window_date", day))
-        sql = _CANDLE_SUMS
-    ours = engine.query(_CANDLE_SUMS, {"source": candles}).to_pylist()[0]
-    theirs = engine.query(sql, {"source": source}).to_pylist()[0]
-    same = all(_decimal(ours[k]) == _decimal(theirs[k]) for k in ours)
-    return Verdict(same, {**_text("candles", ours), **_text("source", theirs)})
+        trades = planned(lake.table(TRADES_TABLE), TRADE.schema, of_day("trade_date", day))
+        ours = engine.query(_CANDLE_SUMS, {"source": candles}).to_pylist()[0]
+        theirs = engine.query(_TRADE_SUMS, {"source": trades}).to_pylist()[0]
+        same = all(_decimal(ours[k]) == _decimal(theirs[k]) for k in ours)
+        return Verdict(same, {**_text("candles", ours), **_text("source", theirs)})
+    minutes = planned(lake.table(candle_name("1m")), CANDLE.schema, of_day("window_date", day))
+    expected = engine.query(candle_sql(frame), {"candles": minutes}, CANDLE.schema)
+    found = engine.query(_DIFFERING, {"ours": candles, "expected": expected}).to_pylist()[0]["n"]
+    return Verdict(
+        not found, {"candles": candles.rows, "expected": expected.num_rows, "differing": found}
+    )
 
 
 def rejected_of_day(lake: Lake, engine: Engine, day: date) -> dict[str, int]:

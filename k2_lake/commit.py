@@ -54,7 +54,7 @@ def commit(
     ``add`` holds tables in the record's schema, each in the order its rows shall have; ``remove``
     names whole files. Removing and adding is one snapshot, so no reader ever sees the day empty.
     Raises CommitConflict when another writer was first, LakeUnavailable when the catalog or the
-    store failed; nothing is visible then.
+    store failed: then either all of it is visible or nothing.
     """
     summary = _summary(mode, days, sources, figures, extra)
     removed = list(remove)
@@ -80,8 +80,8 @@ def commit(
         ) from error
     except (CommitStateUnknownException, SQLAlchemyError, OSError) as error:
         raise LakeUnavailable(
-            f"{name_of(table)} could not be written: {error}. Nothing was committed; "
-            "run again when the catalog and the store are back."
+            f"{name_of(table)} could not be written: {error}. Run again when the catalog and the "
+            "store are back: a commit that took place all the same is seen then and not repeated."
         ) from error
     return lineage(table)[0]
 

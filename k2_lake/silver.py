@@ -28,7 +28,7 @@ from k2_lake.history import (
 from k2_lake.results import StepResult
 from k2_lake.scan import Files, appended, of_day, planned
 from k2_lake.tables import REJECTED_TABLE, bronze_name, silver_name
-from k2_market.errors import InvariantBroken
+from k2_market.errors import CommitConflict, InvariantBroken
 from k2_market.records import RAW_FRAME, REJECTED, TRADE
 
 FRAMES_PER_COMMIT = 500_000
@@ -82,7 +82,9 @@ def refine(lake: Lake, engine: Engine, exchange: str, parse: Parse) -> StepResul
         figures = _figures(files.rows, parsed)
         through = Consumed(group[-1].sequence)
         if through.through > noted and parsed.rejected.num_rows:
-            _note_rejected(lake, source, parsed.rejected, through)
+            if not _note_rejected(lake, source, parsed.rejected, noted, through):
+                raise _overtaken(exchange)
+            noted = through.through
         commit(
             silver,
             add=[parsed.trades],
@@ -120,7 +122,8 @@ def _replace_day(lake: Lake, engine: Engine, exchange: str, parse: Parse, day: d
     totals = dict.fromkeys(COUNTED, 0)
     for rows, part in parsed:
         totals = {k: totals[k] + v for k, v in _figures(rows, part).items()}
-    _replace_rejected(lake, exchange, day, [p.rejected for _, p in parsed])
+    if not _replace_rejected(lake, exchange, day, through, [p.rejected for _, p in parsed]):
+        raise _overtaken(exchange)
     days = set(_old_days(engine, old)).union(
         *(distinct_days(p.trades["trade_date"]) for _, p in parsed)
     )
@@ -137,8 +140,14 @@ def _replace_day(lake: Lake, engine: Engine, exchange: str, parse: Parse, day: d
 
 
 @retry_conflicts
-def _note_rejected(lake: Lake, source: str, rows: pa.Table, through: Consumed) -> None:
+def _note_rejected(lake: Lake, source: str, rows: pa.Table, noted: int, through: Consumed) -> bool:
+    """Whether the rows were added: not when the source is no longer noted up to ``noted``.
+
+    All exchanges write this table, so a lost race is retried, but not over another run's rows.
+    """
     table = lake.table(REJECTED_TABLE)
+    if consumed(table).get(source, Consumed()).through != noted:
+        return False
     commit(
         table,
         add=[rows],
@@ -147,14 +156,21 @@ def _note_rejected(lake: Lake, source: str, rows: pa.Table, through: Consumed) -
         sources={**consumed(table), source: through},
         figures={"rejected": rows.num_rows},
     )
+    return True
 
 
 @retry_conflicts
-def _replace_rejected(lake: Lake, exchange: str, day: date, parts: list[pa.Table]) -> None:
+def _replace_rejected(
+    lake: Lake, exchange: str, day: date, through: Consumed, parts: list[pa.Table]
+) -> bool:
+    """Whether the day was replaced: not when rows of frames beyond ``through`` stand in it."""
     table = lake.table(REJECTED_TABLE)
+    noted = consumed(table).get(bronze_name(exchange), Consumed())
+    if noted.through > through.through:
+        return False
     old = planned(table, REJECTED.schema, of_day("ingest_date", day, [exchange]))
     if not old.files and not any(p.num_rows for p in parts):
-        return
+        return True
     commit(
         table,
         add=parts,
@@ -164,6 +180,11 @@ def _replace_rejected(lake: Lake, exchange: str, day: date, parts: list[pa.Table
         sources=consumed(table),
         figures={"rejected": sum(p.num_rows for p in parts)},
     )
+    return True
+
+
+def _overtaken(exchange: str) -> CommitConflict:
+    return CommitConflict(f"{silver_name(exchange)}: another run has parsed the same frames")
 
 
 def _groups(changes: list[Change], cut_after: int) -> Iterator[list[Change]]:

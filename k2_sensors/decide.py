@@ -15,16 +15,18 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 FIRST_RETRY = timedelta(seconds=10)
-LONGEST_RETRY = timedelta(minutes=10)
+# While a check of gold fails frames go on arriving: bronze must not fall behind by more than this,
+# for the embedded broker holds only megabytes.
+LONGEST_RETRY = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A run on record for one backlog."""
+    """A run on record and the backlog it was for, None for a run that no sensor asked for."""
 
-    active: bool
+    backlog: str | None
     succeeded: bool
-    ended_at: datetime | None
+    ended_at: datetime
 
 
 @dataclass(frozen=True)
@@ -52,26 +54,38 @@ def backlog_id(name: str, day: date, state: Mapping[str, object]) -> str:
 
 
 def retry_after(failures: int) -> timedelta:
-    """How long to wait after the n-th failed attempt: 10 s, doubling, 10 minutes at most."""
+    """How long to wait after the n-th failed attempt: 10 s, doubling, a minute at most."""
     doublings = max(0, min(failures, 20) - 1)
     return min(FIRST_RETRY * int(2**doublings), LONGEST_RETRY)
 
 
-def decide(
-    day: date, backlog: str, what: str, attempts: Sequence[Attempt], busy: bool, now: datetime
-) -> Request | Skip:
-    """Whether to start a run for this backlog now.
+def in_vain(backlog: str, recent: Sequence[Attempt]) -> list[Attempt]:
+    """The latest attempts that did not help, ``recent`` being oldest first.
 
-    ``what`` says in words what there is to do, ``attempts`` are the earlier runs for this very
-    backlog, oldest first, and ``busy`` whether any run of the kind is still under way.
+    Those that failed, whatever their backlog: new frames change the backlog at every tick, and
+    what fails for one fails for the next. Those that succeeded and yet left this very backlog.
     """
-    if busy:
-        return Skip(f"a run is under way; waiting with {what}")
-    ended = [a.ended_at for a in attempts if a.ended_at is not None]
-    if attempts and ended:
-        due = max(ended) + retry_after(len(attempts))
+    found: list[Attempt] = []
+    for attempt in reversed(recent):
+        if attempt.succeeded and attempt.backlog != backlog:
+            break
+        found.append(attempt)
+    return found[::-1]
+
+
+def decide(
+    day: date, backlog: str, what: str, recent: Sequence[Attempt], made: int, now: datetime
+) -> Request | Skip:
+    """Whether to start a run for this backlog now, when none of the kind is under way.
+
+    ``what`` says in words what there is to do, ``recent`` are the latest runs of the same kind,
+    oldest first, and ``made`` is how many runs there have ever been for this very backlog.
+    """
+    tried = in_vain(backlog, recent)
+    if tried:
+        due = max(a.ended_at for a in tried) + retry_after(len(tried))
         if now < due:
             return Skip(
-                f"attempt {len(attempts)} did not clear {what}; next one at {due:%H:%M:%S} UTC"
+                f"attempt {len(tried)} did not clear {what}; next one at {due:%H:%M:%S} UTC"
             )
-    return Request(day, backlog, f"{backlog}-{len(attempts) + 1}")
+    return Request(day, backlog, f"{backlog}-{made + 1}")

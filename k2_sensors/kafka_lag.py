@@ -19,7 +19,7 @@ from k2_lake.tables import bronze_name, silver_name
 from k2_market.errors import BrokerUnavailable
 from k2_market.exchanges import EXCHANGES
 from k2_sensors.decide import Skip, backlog_id, decide
-from k2_sensors.runs import BACKLOG_TAG, active_days, attempts
+from k2_sensors.runs import BACKLOG_TAG, active_days, attempts_made, recent_attempts
 
 
 @dg.sensor(
@@ -38,13 +38,16 @@ def kafka_lag(
         waiting = backlog(lake.open(), kafka.settings())
     except BrokerUnavailable as error:
         return dg.SkipReason(str(error))
-    frames = sum(w["frames"] for w in waiting.values())
     if not waiting:
         return dg.SkipReason("every frame in Kafka is in bronze and every row of bronze in silver")
-    name = backlog_id("tick", now.date(), waiting)
-    busy = bool(active_days(context.instance, TICK_JOB.name))
+    frames = sum(w["frames"] for w in waiting.values())
     what = f"{frames} frames of {', '.join(sorted(waiting))}"
-    decision = decide(now.date(), name, what, attempts(context.instance, name), busy, now)
+    if active_days(context.instance, TICK_JOB.name):
+        return dg.SkipReason(f"a run is under way; waiting with {what}")
+    name = backlog_id("tick", now.date(), waiting)
+    recent = recent_attempts(context.instance, TICK_JOB.name)
+    made = attempts_made(context.instance, name)
+    decision = decide(now.date(), name, what, recent, made, now)
     if isinstance(decision, Skip):
         return dg.SkipReason(decision.reason)
     return dg.SensorResult(
@@ -62,7 +65,8 @@ def kafka_lag(
 def backlog(lake: Lake, kafka: KafkaSettings) -> dict[str, Mapping[str, Any]]:
     """By exchange, what waits: frames in Kafka beyond bronze, commits of bronze beyond silver.
 
-    Exchanges where nothing waits are left out. Raises BrokerUnavailable.
+    Exchanges where nothing waits are left out. A topic that ends before what bronze has of it waits
+    as well: a run shall fail and say so. Raises BrokerUnavailable.
     """
     found: dict[str, Mapping[str, Any]] = {}
     for exchange in EXCHANGES:
@@ -74,7 +78,8 @@ def backlog(lake: Lake, kafka: KafkaSettings) -> dict[str, Mapping[str, Any]]:
             at = position(bronze)
             same = at is not None and (not ends or at.cluster_id == reader.cluster_id())
         offsets = at.offsets if at is not None and same else {}
-        frames = sum(max(0, end - offsets.get(p, 0)) for p, end in ends.items())
-        if frames or commits:
+        ahead = {p: end - offsets.get(p, 0) for p, end in ends.items()}
+        frames = sum(max(0, n) for n in ahead.values())
+        if frames or commits or any(n < 0 for n in ahead.values()):
             found[exchange] = {"frames": frames, "commits": commits, "ends": ends}
     return found

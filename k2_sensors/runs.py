@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -9,6 +10,7 @@ import dagster as dg
 from k2_sensors.decide import Attempt
 
 BACKLOG_TAG = "k2/backlog"
+PARTITION_TAG = "dagster/partition"
 
 ACTIVE = [
     dg.DagsterRunStatus.QUEUED,
@@ -17,22 +19,43 @@ ACTIVE = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+ENDED = [
+    dg.DagsterRunStatus.SUCCESS,
+    dg.DagsterRunStatus.FAILURE,
+    dg.DagsterRunStatus.CANCELED,
+]
+
+# The longest wait between attempts is reached after four.
+REMEMBERED = 10
 
 
-def attempts(instance: dg.DagsterInstance, backlog: str) -> list[Attempt]:
-    """The runs that were started for this backlog, oldest first."""
-    records = instance.get_run_records(dg.RunsFilter(tags={BACKLOG_TAG: backlog}), ascending=True)
+def recent_attempts(
+    instance: dg.DagsterInstance, job_name: str, day: str | None = None
+) -> list[Attempt]:
+    """The latest runs of the job that have ended, oldest first: all, or those of one day."""
+    tags: Mapping[str, str] = {} if day is None else {PARTITION_TAG: day}
+    records = instance.get_run_records(
+        dg.RunsFilter(job_name=job_name, statuses=ENDED, tags=tags), limit=REMEMBERED
+    )
     return [
         Attempt(
-            active=r.dagster_run.status in ACTIVE,
+            backlog=r.dagster_run.tags.get(BACKLOG_TAG),
             succeeded=r.dagster_run.status is dg.DagsterRunStatus.SUCCESS,
-            ended_at=None if r.end_time is None else datetime.fromtimestamp(r.end_time, UTC),
+            # A run that could not even be launched has no end of its own.
+            ended_at=r.update_timestamp.replace(tzinfo=UTC)
+            if r.end_time is None
+            else datetime.fromtimestamp(r.end_time, UTC),
         )
-        for r in records
+        for r in reversed(records)
     ]
+
+
+def attempts_made(instance: dg.DagsterInstance, backlog: str) -> int:
+    """How many runs there have been for this backlog."""
+    return instance.get_runs_count(dg.RunsFilter(tags={BACKLOG_TAG: backlog}))
 
 
 def active_days(instance: dg.DagsterInstance, job_name: str) -> set[str]:
     """The partitions for which a run of the job is queued or under way."""
     runs = instance.get_runs(dg.RunsFilter(job_name=job_name, statuses=ACTIVE))
-    return {run.tags.get("dagster/partition", "") for run in runs}
+    return {run.tags.get(PARTITION_TAG, "") for run in runs}

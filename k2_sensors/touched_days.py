@@ -16,11 +16,12 @@ from k2_lake.candles import pending_days as candles_pending
 from k2_lake.catalog import Lake
 from k2_lake.gold import pending_days as gold_pending
 from k2_market.timeframes import TIMEFRAMES
-from k2_sensors.decide import Request, backlog_id, decide
-from k2_sensors.runs import BACKLOG_TAG, active_days, attempts
+from k2_sensors.decide import Request, Skip, backlog_id, decide
+from k2_sensors.runs import BACKLOG_TAG, active_days, attempts_made, recent_attempts
 
-# More days than this wait for the next evaluation: an archive of years is worked off in order.
+# More days than this wait until runs have ended: an archive of years is worked off in order.
 DAYS_AT_ONCE = 50
+REASONS_SHOWN = 5
 
 
 @dg.sensor(
@@ -38,25 +39,34 @@ def touched_days(
     days = pending(lake.open())
     if not days:
         return dg.SkipReason("every trade day that silver touched is in gold and in all candles")
-    busy = active_days(context.instance, TRADE_DAY.name) | active_days(
-        context.instance, TICK_JOB.name
-    )
-    requests, waiting = [], []
-    for day, state in sorted(days.items())[:DAYS_AT_ONCE]:
-        if day > now.date():
-            waiting.append(f"{day} has not begun")
-            continue
-        name = backlog_id("day", day, {"state": state})
-        decision = decide(
-            day, name, str(day), attempts(context.instance, name), day.isoformat() in busy, now
-        )
+    under_way = active_days(context.instance, TRADE_DAY.name)
+    busy = under_way | active_days(context.instance, TICK_JOB.name)
+    requests: list[dg.RunRequest] = []
+    waiting: list[str] = []
+    for day, state in sorted(days.items()):
+        if len(requests) + len(under_way) >= DAYS_AT_ONCE:
+            waiting.append(f"{day} and later days wait for runs to end")
+            break
+        decision = _decide(context.instance, day, state, busy, now)
         if isinstance(decision, Request):
             requests.append(_run(decision))
         else:
             waiting.append(decision.reason)
     if not requests:
-        return dg.SkipReason("; ".join(waiting))
+        return dg.SkipReason("; ".join(waiting[:REASONS_SHOWN]))
     return dg.SensorResult(run_requests=requests)
+
+
+def _decide(
+    instance: dg.DagsterInstance, day: date, state: list[str], busy: set[str], now: datetime
+) -> Request | Skip:
+    if day > now.date():
+        return Skip(f"{day} has not begun")
+    if day.isoformat() in busy:
+        return Skip(f"a run is under way; waiting with {day}")
+    name = backlog_id("day", day, {"state": state})
+    recent = recent_attempts(instance, TRADE_DAY.name, day.isoformat())
+    return decide(day, name, str(day), recent, attempts_made(instance, name), now)
 
 
 def pending(lake: Lake) -> dict[date, list[str]]:
