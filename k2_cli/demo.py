@@ -67,7 +67,7 @@ def replay_once(home: Path, frames: list[str]) -> None:
 
     started = time.monotonic()
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    with Progress(*columns, console=STANDARD_ERROR) as progress:
+    with Progress(*columns, console=STANDARD_ERROR, transient=True) as progress:
         task = progress.add_task("starting", total=None)
         done = replay(home, tapes, lambda what: progress.update(task, description=what))
     seconds = time.monotonic() - started

@@ -54,6 +54,9 @@ from k2_market.timeframes import TIMEFRAMES
 
 Progress = Callable[[str], None]
 
+# The run's events are in Dagster's own log; the terminal is for progress and the summary.
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
 
 class StepFailed(K2Error):
     """A step of a run failed; the run's page tells the whole story."""
@@ -155,6 +158,7 @@ class _Replay:
             instance=instance,
             partition_key=day.isoformat(),
             tags={MODE_TAG: TICK},
+            run_config=QUIET,
             raise_on_error=False,
         )
         for evaluation in result.get_asset_check_evaluations():
