@@ -18,7 +18,7 @@ from k2_lake.catalog import LakeSettings
 DESCRIPTION = """
 Trades and candles of crypto exchanges, exactly as the tables hold them.
 
-Decimals are strings in plain notation, never rounded. Times are UTC, ISO 8601 with microseconds.
+Decimals are strings in plain notation, never rounded. Times are UTC, in ISO 8601 with Z.
 Ranges are start inclusive, end exclusive. Pages follow one another by `next_cursor`. Every error is
 a problem (RFC 9457) with a stable `code`.
 """

@@ -98,9 +98,11 @@ def page(reader: LakeReader, index: SymbolIndex, feed: Feed, asked: RangeParamet
     head = None if table is None else table.current_snapshot()
     files = reader.plan(feed.table, table, *_pruning(feed, wanted))
     where, values = _condition(feed, wanted)
+    order = ", ".join(feed.order)
     sql = (
-        f"select {_row_json(feed.record)} from {{rows}} where {where} "
-        f"order by {', '.join(feed.order)} limit $limit"
+        # Only the rows of the page are made into JSON: as one select, all rows of the range were.
+        f"select {_row_json(feed.record)} from "
+        f"(select * from {{rows}} where {where} order by {order} limit $limit) order by {order}"
     )
     found = [str(r[0]) for r in reader.run(sql, files, {**values, "limit": asked.limit + 1}, table)]
     rows = found[: asked.limit]
