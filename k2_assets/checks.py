@@ -63,7 +63,8 @@ def table_checks(
     def run(
         context: dg.AssetCheckExecutionContext, lake: LakeResource, duckdb: DuckDBResource
     ) -> Iterable[dg.AssetCheckResult]:
-        opened, engine = lake.open(), duckdb_engine(duckdb)
+        opened = lake.open()
+        engine = duckdb_engine(opened, duckdb)
         scope = _scope(context, table, whole_day=whole_day)
         for name, check in by_name.items():
             verdict = check.audit(opened, engine, scope)

@@ -15,7 +15,9 @@ from k2_market.exchanges import EXCHANGES
 def trades(context: dg.AssetExecutionContext, lake: LakeResource, duckdb: DuckDBResource) -> Result:
     """A tick adds what is new to the trade day; a run from the page computes the day."""
     opened, day = lake.open(), day_of(context.partition_key)
-    result = merge_trades(opened, duckdb_engine(duckdb), day, recompute=not is_tick(context))
+    result = merge_trades(
+        opened, duckdb_engine(opened, duckdb), day, recompute=not is_tick(context)
+    )
     return told(opened, result, day)
 
 

@@ -21,7 +21,7 @@ def candle_asset(frame: Timeframe) -> dg.AssetsDefinition:
     ) -> Result:
         opened, day = lake.open(), day_of(context.partition_key)
         result = build_candles(
-            opened, duckdb_engine(duckdb), frame.name, day, recompute=not is_tick(context)
+            opened, duckdb_engine(opened, duckdb), frame.name, day, recompute=not is_tick(context)
         )
         return told(opened, result, day)
 

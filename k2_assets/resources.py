@@ -50,9 +50,9 @@ class KafkaResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         return found
 
 
-def duckdb_engine(resource: DuckDBResource) -> Engine:
-    """The engine on the connections of a DuckDBResource."""
-    return DuckDBEngine(resource.get_connection)
+def duckdb_engine(lake: Lake, resource: DuckDBResource) -> Engine:
+    """The engine on the connections of a DuckDBResource, reading the files of that lake."""
+    return DuckDBEngine(resource.get_connection, lake.io)
 
 
 def resources(home: str = "") -> dict[str, object]:

@@ -30,7 +30,8 @@ def silver_asset(exchange: str) -> dg.AssetsDefinition:
     def silver(
         context: dg.AssetExecutionContext, lake: LakeResource, duckdb: DuckDBResource
     ) -> Result:
-        opened, engine = lake.open(), duckdb_engine(duckdb)
+        opened = lake.open()
+        engine = duckdb_engine(opened, duckdb)
         day = day_of(context.partition_key)
         if is_tick(context):
             result = refine(opened, engine, exchange, parse)
@@ -47,7 +48,7 @@ def rejected(
 ) -> Result:
     """What the silver steps put aside: they write the rows, this accounts for the day."""
     opened, day = lake.open(), day_of(context.partition_key)
-    reasons = rejected_of_day(opened, duckdb_engine(duckdb), day)
+    reasons = rejected_of_day(opened, duckdb_engine(opened, duckdb), day)
     table = opened.table(REJECTED_TABLE)
     figures = {"rejected": sum(reasons.values())}
     result = StepResult.of(table, before=head_sequence(table), changed=False, figures=figures)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.partitioning import PARTITION_FIELD_ID_START, PartitionField, PartitionSpec
 from pyiceberg.schema import Schema, assign_fresh_schema_ids
 from pyiceberg.table import Table
@@ -77,6 +78,11 @@ class Lake:
                 with suppress(IntegrityError):
                     catalog.create_namespace_if_not_exists(namespace)
         return catalog
+
+    @property
+    def io(self) -> PyArrowFileIO:
+        """What reads the warehouse's files, with its credentials: for engines."""
+        return PyArrowFileIO(dict(self.settings.store))
 
     def table(self, name: str) -> Table:
         """The table as it is now, created empty if it does not exist yet.

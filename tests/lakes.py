@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ from k2_lake.duckdb_engine import DuckDBEngine
 from k2_lake.engine import Engine
 from k2_lake.gold import merge_trades, pending_days
 from k2_lake.scan import planned
-from k2_lake.silver import Parsed, refine, refine_day
+from k2_lake.silver import Parse, refine, refine_day
 from k2_lake.tables import TABLES, bronze_name
 from k2_market.timeframes import TIMEFRAMES
 from tests.frames import ARRIVAL, Print, prints_table
@@ -24,16 +25,16 @@ from tests.frames import ARRIVAL, Print, prints_table
 CLUSTER = "test-cluster"
 
 
-def open_lake(home: Path) -> Lake:
-    return Lake(LakeSettings.from_environment({}, home))
+def open_lake(home: Path, env: Mapping[str, str] | None = None) -> Lake:
+    return Lake(LakeSettings.from_environment(env or {}, home))
 
 
 class LakeDriver:
-    """Does what the assets do, in their order, over one lake."""
+    """Does what the assets do, in their order, over one lake; ``env`` may set it up elsewhere."""
 
-    def __init__(self, home: Path, engine: Engine | None = None) -> None:
-        self.lake = open_lake(home)
-        self.engine = engine or DuckDBEngine()
+    def __init__(self, home: Path, env: Mapping[str, str] | None = None) -> None:
+        self.lake = open_lake(home, env)
+        self.engine: Engine = DuckDBEngine(io=self.lake.io)
 
     def receive(self, prints: Sequence[Print], exchange: str = "binance") -> None:
         """Frames arrive in bronze."""
@@ -55,7 +56,7 @@ class LakeDriver:
     def tick(self, exchanges: Sequence[str] = ("binance",)) -> None:
         """What is new goes through to the candles, for every day it touches."""
         for exchange in exchanges:
-            refine(self.lake, self.engine, exchange, self._parser(exchange))
+            refine(self.lake, self.engine, exchange, parser(exchange))
         for day in sorted(pending_days(self.lake)):
             merge_trades(self.lake, self.engine, day)
             self.candles(day)
@@ -67,7 +68,7 @@ class LakeDriver:
     def recompute(self, days: Sequence[date], exchanges: Sequence[str] = ("binance",)) -> None:
         """Everything from bronze again, day by day, as a backfill does."""
         for exchange in exchanges:
-            refine_day(self.lake, self.engine, exchange, self._parser(exchange), ARRIVAL.date())
+            refine_day(self.lake, self.engine, exchange, parser(exchange), ARRIVAL.date())
         for day in days:
             merge_trades(self.lake, self.engine, day, recompute=True)
             self.candles(day, recompute=True)
@@ -85,16 +86,9 @@ class LakeDriver:
     def everything(self) -> dict[str, list[dict[str, object]]]:
         return {name: self.rows(name) for name in TABLES}
 
-    def _parser(self, exchange: str) -> "_Parser":
-        return _Parser(exchange)
 
-
-class _Parser:
-    def __init__(self, exchange: str) -> None:
-        self.exchange = exchange
-
-    def __call__(self, frames: pa.Table) -> Parsed:
-        return parse_trades(self.exchange, frames)
+def parser(exchange: str = "binance") -> Parse:
+    return partial(parse_trades, exchange)
 
 
 def _coordinates(schema: pa.Schema) -> list[str]:
