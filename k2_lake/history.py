@@ -161,8 +161,7 @@ def changes_since(table: Table, sequence: int) -> list[Change]:
         if change.mode is not Mode.MAINTENANCE and change.days:
             found.append(change)
     else:
-        if sequence > 0 or (oldest is not None and oldest.parent_snapshot_id is not None):
-            _require_contiguous(table, oldest, sequence)
+        _require_kept(table, oldest, sequence)
     return found[::-1]
 
 
@@ -176,8 +175,9 @@ def _change(snapshot: Snapshot) -> Change:
     )
 
 
-def _require_contiguous(table: Table, oldest: Snapshot | None, sequence: int) -> None:
-    if oldest is None or oldest.parent_snapshot_id is None:
+def _require_kept(table: Table, oldest: Snapshot | None, sequence: int) -> None:
+    """Sequence numbers tell, for expiry makes the oldest snapshot it keeps look like the first."""
+    if oldest is None or (oldest.sequence_number or 0) <= sequence + 1:
         return
     raise InvariantBroken(
         f"{name_of(table)} keeps no snapshot older than sequence "
