@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
+from pyiceberg.expressions import GreaterThanOrEqual
+
 from k2_lake.catalog import Lake
 from k2_lake.duckdb_engine import DuckDBEngine
 from k2_lake.scan import planned
@@ -11,15 +15,21 @@ from k2_market.records import CANDLE
 NEWEST = """
 select exchange, symbol, strftime(window_start, '%H:%M') as utc, open, high, low, close, volume
 from candles
+where window_start > timestamptz '{since}'
 qualify row_number() over (partition by exchange, symbol order by window_start desc) = 1
 order by exchange, symbol
 """
 
 
-def recent_candles(lake: Lake) -> list[dict[str, object]]:
-    """The newest 1m candle of each symbol, numbers as plain text without idle zeros."""
-    files = planned(lake.table(candle_name("1m")), CANDLE.schema)
-    rows = DuckDBEngine().query(NEWEST, {"candles": files}).to_pylist()
+def recent_candles(lake: Lake, since: datetime) -> list[dict[str, object]]:
+    """The newest 1m candle of each symbol, numbers as plain text without idle zeros.
+
+    Only windows that begin after ``since``: an older home has candles of other days.
+    """
+    day = GreaterThanOrEqual("trade_date", since.date())
+    files = planned(lake.table(candle_name("1m")), CANDLE.schema, day)
+    sql = NEWEST.format(since=since.isoformat())
+    rows = DuckDBEngine().query(sql, {"candles": files}).to_pylist()
     return [{k: _plain(v) for k, v in row.items()} for row in rows]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -46,10 +45,12 @@ def feed(
     """
     wanted = instruments(instrument or default_instruments())
     from k2_assets.resources import BROKER_FOLDER
+    from k2_cli.pacing import committed_offsets
     from k2_feeds.adapters import adapter
     from k2_feeds.broker import broker_settings
     from k2_feeds.feed import Feed, Plan, run_feeds
     from k2_feeds.kafka import from_environment
+    from k2_lake.catalog import Lake, LakeSettings
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     settings = from_environment(os.environ) or broker_settings(home.absolute() / BROKER_FOLDER)
@@ -58,11 +59,12 @@ def feed(
             f"no broker: K2_KAFKA_BOOTSTRAP is not set and none is running for {home}. "
             "Set it, or start everything with `k2 demo`."
         )
+    lake = Lake(LakeSettings.from_environment(os.environ, home))
     feeds = [
         Feed(
             Plan(adapter(name), symbols, endpoint),
             settings,
-            committed_offsets(home, settings.embedded),
+            committed_offsets(lake, settings, name) if settings.embedded else None,
         )
         for name, symbols in wanted.items()
     ]
@@ -88,20 +90,3 @@ def instruments(arguments: list[str]) -> dict[str, tuple[str, ...]]:
         known = exchange(name).name
         found[known] = (*found.get(known, ()), symbol.upper())
     return found
-
-
-def committed_offsets(home: Path, embedded: bool) -> Callable[[str], Mapping[int, int]] | None:
-    """What bronze holds of a topic; asked only where the broker forgets what it does not hold."""
-    if not embedded:
-        return None
-    from k2_lake.bronze import position
-    from k2_lake.catalog import Lake, LakeSettings
-    from k2_lake.tables import bronze_name
-
-    lake = Lake(LakeSettings.from_environment(os.environ, home))
-
-    def committed(topic: str) -> Mapping[int, int]:
-        at = position(lake.table(bronze_name(topic.split(".")[3])))
-        return {} if at is None else at.offsets
-
-    return committed

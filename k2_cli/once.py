@@ -23,6 +23,7 @@ from k2_assets.definitions import definitions
 from k2_assets.resources import BROKER_FOLDER
 from k2_assets.tables import MODE_TAG, TICK
 from k2_cli.home import environment, locked_home, prepare_dagster
+from k2_cli.pacing import committed_offsets
 from k2_feeds.adapter import Channel
 from k2_feeds.adapters import adapter
 from k2_feeds.backlog import Backlog
@@ -30,12 +31,9 @@ from k2_feeds.broker import start_broker
 from k2_feeds.frame import Frame
 from k2_feeds.kafka import KafkaSettings, from_environment
 from k2_feeds.producer import FrameProducer
-from k2_feeds.reader import TopicReader
 from k2_feeds.router import FrameRouter
 from k2_feeds.tapes import read_tape
-from k2_feeds.topics import raw_topic
 from k2_lake.audit import rejected_since
-from k2_lake.bronze import position
 from k2_lake.catalog import Lake, LakeSettings
 from k2_lake.duckdb_engine import DuckDBEngine
 from k2_lake.gold import pending_days
@@ -44,7 +42,6 @@ from k2_lake.tables import (
     REJECTED_TABLE,
     TABLES,
     TRADES_TABLE,
-    bronze_name,
     candle_name,
     silver_name,
 )
@@ -100,7 +97,6 @@ class _Replay:
         self.defs = definitions(str(home))
         self.done = Replayed()
         self.failure: K2Error | None = None
-        self._cluster_id: str | None = None
 
     def run(self, tapes: Sequence[tuple[str, Path]]) -> Replayed:
         seen = head_sequence(self.lake.table(REJECTED_TABLE))
@@ -132,8 +128,11 @@ class _Replay:
             self.failure = error
 
     def _stream(self, exchange: str, paths: Sequence[Path]) -> None:
-        backlog = Backlog(lambda: self._committed(exchange)) if self.kafka.embedded else None
-        with FrameProducer(self.kafka, exchange, backlog=backlog) as producer:
+        embedded = self.kafka.embedded
+        committed = committed_offsets(self.lake, self.kafka, exchange)
+        with FrameProducer(
+            self.kafka, exchange, backlog=Backlog(committed) if embedded else None
+        ) as producer:
             router = FrameRouter(adapter(exchange), producer)
             for path in paths:
                 for batch in _frames(path):
@@ -142,16 +141,6 @@ class _Replay:
                     self.progress(f"replaying {exchange}: {self.done.frames:,} frames")
             producer.flush()
         self.done.channels.update(router.counts)
-
-    def _committed(self, exchange: str) -> Mapping[int, int]:
-        at = position(self.lake.table(bronze_name(exchange)))
-        return {} if at is None or at.cluster_id != self._cluster() else at.offsets
-
-    def _cluster(self) -> str:
-        if self._cluster_id is None:
-            with TopicReader(self.kafka, raw_topic("trades", next(iter(EXCHANGES)))) as reader:
-                self._cluster_id = reader.cluster_id()
-        return self._cluster_id
 
     def _materialize(self, instance: dg.DagsterInstance, job: str, day: date) -> None:
         result = self.defs.resolve_job_def(job).execute_in_process(

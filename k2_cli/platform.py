@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 
@@ -30,7 +31,9 @@ from k2_market.exchanges import EXCHANGES
 HOST = "127.0.0.1"
 BIN = Path(sys.executable).parent
 FIRST_CANDLES_S = 120.0
+ONE_MINUTE = timedelta(minutes=1)
 WATCH_S = 0.5
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def run_platform(home: Path, *, live: bool, dagster_port: int, api_port: int) ->
     require_free(HOST, dagster_port, "--dagster-port")
     require_free(HOST, api_port, "--api-port")
     ports = Ports(dagster_port, api_port, free_port(HOST), free_port(HOST))
-    with locked_home(home) as locked, _broker(locked) as kafka, _stoppable():
+    with _stoppable(), locked_home(home) as locked, _broker(locked) as kafka:
         prepare_dagster(locked)
         lake = Lake(LakeSettings.from_environment(os.environ, locked))
         env = {**environment(locked), "K2_CODE_HOST": HOST, "DAGSTER_GRPC_PORT": str(ports.code)}
@@ -81,16 +84,22 @@ def _broker(home: Path) -> Iterator[KafkaSettings]:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """SIGTERM stops as Ctrl-C does."""
+    """SIGTERM stops as Ctrl-C does, once: a second one must not leave half of it running.
+
+    Both are asked for, because a shell has its background commands ignore SIGINT.
+    """
 
     def stop(_signum: int, _frame: FrameType | None) -> None:
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = [(number, signal.signal(number, stop)) for number in STOP_SIGNALS]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before:
+            signal.signal(number, handler)
 
 
 def _services(home: Path, ports: Ports, *, live: bool) -> list[Service]:
@@ -153,9 +162,10 @@ def _start(services: Supervisor, wanted: Sequence[Service], console: Console) ->
 
 
 def _show(lake: Lake, services: Supervisor, ports: Ports, console: Console) -> None:
+    since = datetime.now(UTC) - ONE_MINUTE
     with console.status("waiting for the first candles: frames, tick, checks"):
         deadline = time.monotonic() + FIRST_CANDLES_S
-        while not (candles := recent_candles(lake)) and time.monotonic() < deadline:
+        while not (candles := recent_candles(lake, since)) and time.monotonic() < deadline:
             services.check()
             time.sleep(0.5)
     console.print(_table(candles) if candles else "no candle yet; the Dagster UI shows why")

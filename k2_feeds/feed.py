@@ -19,15 +19,14 @@ from k2_feeds.liveness import backoff
 from k2_feeds.producer import DELIVERY_TIMEOUT_S, FrameProducer
 from k2_feeds.router import FrameRouter
 from k2_feeds.session import Session
-from k2_feeds.topics import raw_topic
 from k2_market.errors import BrokerUnavailable, K2Error
 
 _POLL_EVERY_S = 0.1
 
 log = logging.getLogger(__name__)
 
-# The next offsets that bronze has committed, by partition, of the raw topic named.
-Committed = Callable[[str], Mapping[int, int]]
+# The next offsets of the raw topic that bronze has committed, by partition.
+Committed = Callable[[], Mapping[int, int]]
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,10 @@ class Plan:
 
 
 class Feed:
-    """The sessions of one plan, begun again with a new producer when Kafka was away."""
+    """The sessions of one plan, begun again with a new producer when Kafka was away.
+
+    ``committed`` paces it on bronze, for a broker that forgets; None where Kafka keeps everything.
+    """
 
     def __init__(
         self,
@@ -87,7 +89,7 @@ class Feed:
         self._producer = FrameProducer(
             self._settings,
             adapter.exchange,
-            backlog=self._backlog(),
+            backlog=None if self._committed is None else Backlog(self._committed),
             delivery_timeout_s=self._delivery_timeout_s,
         )
         self._router = FrameRouter(adapter, self._producer)
@@ -111,14 +113,6 @@ class Feed:
         while True:
             await asyncio.sleep(_POLL_EVERY_S)
             self._producer.poll()
-
-    def _backlog(self) -> Backlog | None:
-        """Only a broker that forgets needs one."""
-        committed = self._committed
-        if committed is None or not self._settings.embedded:
-            return None
-        topic = raw_topic("trades", self.plan.adapter.exchange)
-        return Backlog(lambda: committed(topic))
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -1,0 +1,29 @@
+"""What bronze holds of a topic, for a producer that must not run further ahead of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from k2_feeds.kafka import KafkaSettings
+from k2_feeds.reader import TopicReader
+from k2_feeds.topics import raw_topic
+from k2_lake.bronze import position
+from k2_lake.catalog import Lake
+from k2_lake.tables import bronze_name
+
+
+def committed_offsets(
+    lake: Lake, kafka: KafkaSettings, exchange: str
+) -> Callable[[], Mapping[int, int]]:
+    """A function that gives the next offsets bronze holds of this cluster's topic, by partition.
+
+    Offsets of an earlier cluster count as none: the embedded broker is new at every start.
+    """
+    with TopicReader(kafka, raw_topic("trades", exchange)) as reader:
+        cluster_id = reader.cluster_id()
+
+    def committed() -> Mapping[int, int]:
+        at = position(lake.table(bronze_name(exchange)))
+        return {} if at is None or at.cluster_id != cluster_id else at.offsets
+
+    return committed
