@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -70,14 +69,7 @@ def existing_lake(settings: LakeSettings) -> Lake:
                 f"there is no lake at {settings.home} ({path} does not exist). "
                 "Give the folder of one with --home or K2_HOME, or make one: `k2 demo`."
             )
-    lake = Lake(settings)
-    try:
-        _ = lake.catalog
-    except (SQLAlchemyError, sqlite3.Error) as error:
-        raise LakeUnavailable(
-            f"the catalog cannot be read: {_line(error)}. Check K2_CATALOG_URI or --home."
-        ) from error
-    return lake
+    return Lake(settings)
 
 
 def existing_table(lake: Lake, name: str) -> Table | None:

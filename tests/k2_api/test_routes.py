@@ -49,6 +49,10 @@ def problem(client: TestClient, url: str, status: int, code: str) -> str:
     return detail
 
 
+def locations(lake: TradeLake) -> list[str]:
+    return [lake.lake.table(n).metadata_location for n in TABLES]
+
+
 def key(row: dict[str, Any]) -> tuple[Any, ...]:
     at = row.get("timestamp", row.get("window_start"))
     return (row["exchange"], row["symbol"], at, row.get("source_sequence"), row.get("trade_id"))
@@ -207,13 +211,13 @@ def test_a_cursor_that_was_altered_or_belongs_elsewhere_is_refused(client: TestC
 def test_sql_in_a_parameter_is_refused_and_changes_nothing(
     client: TestClient, filled: TradeLake, name: str, text: str
 ) -> None:
-    before = [t.metadata_location for n in TABLES if (t := filled.lake.table(n))]
+    before = locations(filled)
     for url in ("/v1/trades", "/v1/ohlcv/1m"):
         response = client.get(url, params={name: text})
         assert response.status_code in (404, 422), response.text
         assert response.headers["content-type"] == "application/problem+json"
     assert client.get(f"/v1/ohlcv/{quote(text)}").status_code in (404, 422)
-    assert [t.metadata_location for n in TABLES if (t := filled.lake.table(n))] == before
+    assert locations(filled) == before
 
 
 @pytest.mark.parametrize(

@@ -62,13 +62,11 @@ def test_every_table_stands_under_its_name(filled: TradeLake) -> None:
         "select count(*) from gold.trades;",
         "-- a comment\nselect count(*) /* another; one */ from gold.trades",
         "with t as (select * from gold.trades) select count(*) from t",
-        "with recursive n as (select 1 i union all select i + 1 from n where i < 13)"
-        " select count(*) from n",
+        "with recursive n as (select 1 i union all select i+1 from n where i<13) select max(i) from n",
         "select count(*) from (from gold.trades union all from gold.trades limit 13)",
         "from gold.trades select count(*)",
         "select (select count(*) from gold.trades)",
-        "select count(*) from gold.trades t where exists (from gold.ohlcv_1m c"
-        " where c.symbol = t.symbol)",
+        "select count(*) from gold.trades where exists (from gold.ohlcv_1m where volume > 0)",
         "select count(distinct t.trade_id) from gold.trades t join gold.ohlcv_1d using (symbol)",
         "select count(*) from gold.trades, unnest([1])",
         "values (13)",
@@ -212,7 +210,7 @@ def test_a_statement_that_takes_too_long_is_stopped(filled: TradeLake) -> None:
     began = time.monotonic()
     slow = "select count(*) from range(1000000000) a, range(100000) b where a.range + b.range = 7"
     with (
-        pytest.raises(UsageError, match="more than 0.2 s"),
+        pytest.raises(UsageError, match=r"more than 0\.2 s"),
         read_sql(filled.lake, slow, timeout_s=0.2) as result,
     ):
         list(result.batches)
@@ -228,8 +226,8 @@ def test_a_missing_home_is_an_error_and_is_not_made(tmp_path: Path) -> None:
 
 def test_a_catalog_that_is_no_database_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "catalog.db").write_text("not a database, but long enough to be looked at" * 40)
-    with pytest.raises(LakeUnavailable, match="catalog cannot be read"):
-        existing_lake(LakeSettings.from_environment({}, tmp_path))
+    with pytest.raises(LakeUnavailable, match="catalog cannot be opened"):
+        rows(existing_lake(LakeSettings.from_environment({}, tmp_path)), "from gold.trades")
 
 
 def test_reading_makes_no_table_and_no_file(tmp_path: Path) -> None:
