@@ -62,7 +62,7 @@ def test_every_table_stands_under_its_name(filled: TradeLake) -> None:
         "select count(*) from gold.trades;",
         "-- a comment\nselect count(*) /* another; one */ from gold.trades",
         "with t as (select * from gold.trades) select count(*) from t",
-        "with recursive n as (select 1 i union all select i+1 from n where i<13) select max(i) from n",
+        "with recursive n as (select 1 i union select i+1 from n where i<13) from n select max(i)",
         "select count(*) from (from gold.trades union all from gold.trades limit 13)",
         "from gold.trades select count(*)",
         "select (select count(*) from gold.trades)",
