@@ -20,7 +20,13 @@ from pyiceberg.partitioning import PARTITION_FIELD_ID_START, PartitionField, Par
 from pyiceberg.schema import Schema, assign_fresh_schema_ids
 from pyiceberg.table import Table
 from pyiceberg.transforms import IdentityTransform
-from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 from k2_lake.tables import PROPERTIES, TABLES, TableDef, table_def
 from k2_market.errors import LakeUnavailable, SchemaMismatch
@@ -141,9 +147,10 @@ def _or_unavailable(what: str) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
         raise LakeUnavailable(
-            f"{what} cannot be opened: {error.__class__.__name__}: {error}. Check K2_CATALOG_URI "
-            "and K2_WAREHOUSE, and that the database and the store are running."
+            f"{what} cannot be opened: {cause.__class__.__name__}: {' '.join(str(cause).split())}. "
+            "Check K2_CATALOG_URI and K2_WAREHOUSE, and that the database and the store are running."
         ) from error
 
 
