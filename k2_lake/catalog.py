@@ -29,7 +29,7 @@ from sqlalchemy.exc import (
 )
 
 from k2_lake.tables import PROPERTIES, TABLES, TableDef, table_def
-from k2_market.errors import LakeUnavailable, SchemaMismatch
+from k2_market.errors import LakeUnavailable, SchemaMismatch, UsageError
 
 CATALOG_NAME = "k2"
 
@@ -48,8 +48,11 @@ class LakeSettings:
         """Settings from K2_HOME, K2_CATALOG_URI, K2_WAREHOUSE, K2_S3_* and AWS_* variables.
 
         An explicit ``home`` wins over K2_HOME. Credentials come from the environment alone.
+        Raises UsageError for a home whose path cannot stand in a URL.
         """
         where = (home or Path(env.get("K2_HOME", ".k2"))).absolute()
+        if set("?#") & set(str(where)):
+            raise UsageError(f"the home {str(where)!r} has ? or # in its path. Choose another.")
         names = {
             "K2_S3_ENDPOINT": "s3.endpoint",
             "K2_S3_REGION": "s3.region",
@@ -150,7 +153,7 @@ def _or_unavailable(what: str) -> Iterator[None]:
         cause = error.orig if isinstance(error, DBAPIError) else error
         raise LakeUnavailable(
             f"{what} cannot be opened: {cause.__class__.__name__}: {' '.join(str(cause).split())}. "
-            "Check K2_CATALOG_URI and K2_WAREHOUSE, and that the database and the store are running."
+            "Check K2_CATALOG_URI and K2_WAREHOUSE, and that the database and the store run."
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 
@@ -77,9 +78,14 @@ def bind(
     else:
         paths = [local_path(p) for p in source.paths]
         if all(p is not None for p in paths):
-            connection.read_parquet([p for p in paths if p is not None]).create_view(name)
+            connection.read_parquet([_literal(p) for p in paths if p is not None]).create_view(name)
         else:
             connection.register(name, _dataset(source, io))
+
+
+def _literal(path: str) -> str:
+    """The path as DuckDB's globbing must be told it, for a folder may be called anything."""
+    return re.sub(r"([*?\[])", r"[\1]", path)
 
 
 def _dataset(source: Files, io: PyArrowFileIO | None) -> ds.Dataset:

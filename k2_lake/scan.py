@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
-from urllib.parse import unquote, urlparse
+from urllib.parse import urlparse
 
 import pyarrow as pa
 from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, In
@@ -43,7 +43,7 @@ def local_path(location: str) -> str | None:
     """The path of a ``file:`` location or plain path, None for a store."""
     parsed = urlparse(location)
     if parsed.scheme == "file":
-        return unquote(parsed.path)
+        return parsed.path
     return location if not parsed.scheme else None
 
 
