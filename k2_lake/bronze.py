@@ -42,7 +42,8 @@ def position(table: Table) -> Position | None:
         if table.current_snapshot() is not None and table.scan().count():
             raise LakeError(
                 f"{name_of(table)} has rows but no snapshot with Kafka offsets: it cannot be "
-                "continued without losing or doubling frames. Roll it back to a snapshot written by K2."
+                "continued without losing or doubling frames. "
+                "Roll it back to a snapshot written by K2."
             )
         return None
     found = json.loads(value)

@@ -51,8 +51,8 @@ class LakeSettings:
         Raises UsageError for a home whose path cannot stand in a URL.
         """
         where = (home or Path(env.get("K2_HOME", ".k2"))).absolute()
-        if set("?#") & set(str(where)):
-            raise UsageError(f"the home {str(where)!r} has ? or # in its path. Choose another.")
+        if set("?#%") & set(str(where)):
+            raise UsageError(f"the home {str(where)!r} has ?, # or % in its path. Choose another.")
         names = {
             "K2_S3_ENDPOINT": "s3.endpoint",
             "K2_S3_REGION": "s3.region",

@@ -62,7 +62,8 @@ class DuckDBEngine:
                 result: pa.Table = connection.sql(sql).to_arrow_table()
             except (duckdb.IOException, FileNotFoundError) as error:
                 raise LakeUnavailable(
-                    f"a data file cannot be read: {error}. Restore the file, or materialize its day again in the Dagster UI."
+                    f"a data file cannot be read: {error}. Restore the file, "
+                    "or materialize its day again in the Dagster UI."
                 ) from error
         return result if schema is None else result.select(schema.names).cast(schema)
 
