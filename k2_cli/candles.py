@@ -26,7 +26,7 @@ def recent_candles(lake: Lake, since: datetime) -> list[dict[str, object]]:
 
     Only windows that begin after ``since``: an older home has candles of other days.
     """
-    day = GreaterThanOrEqual("trade_date", since.date())
+    day = GreaterThanOrEqual(CANDLE.day, since.date())
     files = planned(lake.table(candle_name("1m")), CANDLE.schema, day)
     sql = NEWEST.format(since=since.isoformat())
     rows = DuckDBEngine().query(sql, {"candles": files}).to_pylist()

@@ -33,6 +33,7 @@ BIN = Path(sys.executable).parent
 FIRST_CANDLES_S = 120.0
 ONE_MINUTE = timedelta(minutes=1)
 WATCH_S = 0.5
+TITLE = "gold.ohlcv_1m, the newest minute"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -177,7 +178,8 @@ def _show(lake: Lake, services: Supervisor, ports: Ports, console: Console) -> N
 
 
 def _table(candles: Sequence[dict[str, object]]) -> Table:
-    table = Table(title="gold.ohlcv_1m, the newest minute", box=SIMPLE_HEAD, pad_edge=False)
+    # As narrow as it gets: 80 columns, which is what a log has, hold every digit of most volumes.
+    table = Table(title=TITLE, box=SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     for name in candles[0]:
         table.add_column(name, justify="left" if name in ("exchange", "symbol") else "right")
     for candle in candles:
