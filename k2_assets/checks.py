@@ -7,6 +7,7 @@ its whole day.
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,7 @@ from pandera.errors import SchemaErrors
 
 from k2_assets.days import DAYS, day_of
 from k2_assets.resources import LakeResource, duckdb_engine
-from k2_assets.tables import MODE_TAG, TICK, asset_key
+from k2_assets.tables import MODE_TAG, PARTITION_TAG, TICK, asset_key
 from k2_lake.audit import (
     candles_reconciled,
     gold_reconciled,
@@ -72,7 +73,7 @@ def table_checks(
                 passed=verdict.agrees,
                 check_name=name,
                 asset_key=asset_key(table),
-                metadata=dict(verdict.figures),
+                metadata={"day": scope.day.isoformat(), **verdict.figures},
             )
 
     return run
@@ -115,7 +116,9 @@ def _failures(schema: pandera.DataFrameSchema, rows: pl.DataFrame) -> list[str]:
 
 
 def _scope(context: dg.AssetCheckExecutionContext, table: str, *, whole_day: bool) -> Scope:
-    day = day_of(context.run.tags["dagster/partition"])
+    # Checks that are started alone, from the asset's page, may come without a day.
+    named = context.run.tags.get(PARTITION_TAG)
+    day = datetime.now(UTC).date() if named is None else day_of(named)
     if whole_day or context.run.tags.get(MODE_TAG) != TICK:
         return Scope(table, day, None)
     event = context.instance.get_latest_materialization_event(asset_key(table))

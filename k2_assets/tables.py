@@ -18,6 +18,7 @@ from k2_lake.tables import TABLES, table_def
 OWNERS = ["team:market-data"]
 Result = dg.MaterializeResult[Any]
 MODE_TAG = "k2/mode"
+PARTITION_TAG = "dagster/partition"
 TICK = "tick"
 
 

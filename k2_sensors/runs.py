@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from k2_assets.tables import PARTITION_TAG
 from k2_sensors.decide import Attempt
 
 BACKLOG_TAG = "k2/backlog"
-PARTITION_TAG = "dagster/partition"
 
 ACTIVE = [
     dg.DagsterRunStatus.QUEUED,
