@@ -219,9 +219,13 @@ def rejected_of_day(lake: Lake, engine: Engine, day: date) -> dict[str, int]:
 
 
 def rejected_since(lake: Lake, engine: Engine, sequence: int) -> dict[str, int]:
-    """How many rows were rejected after that sequence of the table, by exchange and reason."""
+    """How many rows were rejected after that sequence of the table, by exchange and reason.
+
+    Rows that a recompute of their day wrote again are not counted again.
+    """
     table = lake.table(REJECTED_TABLE)
-    snapshots = [c.snapshot for c in changes_since(table, sequence)]
+    changes = changes_since(table, sequence)
+    snapshots = [c.snapshot for c in changes if c.mode is Mode.APPEND]
     return _by_reason(engine, appended(table, snapshots, table_def(REJECTED_TABLE).schema))
 
 

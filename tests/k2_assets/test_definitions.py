@@ -1,0 +1,117 @@
+"""What Dagster is told of every table, and what loading the graph costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from k2_assets.days import DAYS, day_of
+from k2_assets.definitions import ASSETS, definitions
+from k2_assets.tables import OWNERS, asset_key
+from k2_lake.tables import TABLES
+from k2_market.exchanges import EXCHANGES
+from k2_market.trade_rules import EARLIEST_DAY
+from k2_sensors.definitions import defs
+
+
+def spec(name: str) -> dg.AssetSpec:
+    [found] = [s for a in ASSETS for s in a.specs if s.key == asset_key(name)]
+    return found
+
+
+def definition(name: str) -> dg.AssetsDefinition:
+    [found] = [a for a in ASSETS if asset_key(name) in a.keys]
+    return found
+
+
+def test_there_is_an_asset_for_every_table_and_none_besides() -> None:
+    assert {".".join(s.key.path) for a in ASSETS for s in a.specs} == set(TABLES)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_an_asset_tells_all_that_is_known_of_its_table(name: str) -> None:
+    table, asset = TABLES[name], spec(name)
+    assert asset.group_name == table.namespace
+    assert {"iceberg", "duckdb"} <= asset.kinds
+    assert list(asset.owners) == OWNERS
+    assert asset.description is not None
+    assert asset.description.startswith(table.doc)
+    assert table.record.doc in asset.description
+    assert asset.metadata["dagster/table_name"] == name
+    columns: Any = asset.metadata["dagster/column_schema"]
+    columns = getattr(columns, "schema", columns)
+    assert [(c.name, c.type, c.constraints.nullable) for c in columns.columns] == [
+        (f.name, str(f.type), f.nullable) for f in table.schema
+    ]
+    assert all(c.description for c in columns.columns)
+    assert definition(name).partitions_def == DAYS
+    assert definition(name).op.pool == name
+
+
+def test_the_graph_goes_from_bronze_to_days() -> None:
+    deps = {n: {".".join(d.asset_key.path) for d in spec(n).deps} for n in TABLES}
+    silver = {f"silver.{e}_trades" for e in EXCHANGES}
+    assert deps == {
+        **{f"bronze.{e}_trades": set() for e in EXCHANGES},
+        **{f"silver.{e}_trades": {f"bronze.{e}_trades"} for e in EXCHANGES},
+        "silver.rejected": silver,
+        "gold.trades": silver,
+        "gold.ohlcv_1m": {"gold.trades"},
+        "gold.ohlcv_5m": {"gold.ohlcv_1m"},
+        "gold.ohlcv_30m": {"gold.ohlcv_5m"},
+        "gold.ohlcv_1h": {"gold.ohlcv_30m"},
+        "gold.ohlcv_1d": {"gold.ohlcv_1h"},
+    }
+
+
+def test_every_check_blocks_and_is_of_a_day() -> None:
+    checks = [s for c in definitions().asset_checks or [] for s in c.check_specs]  # type: ignore[union-attr]
+    assert {".".join(c.asset_key.path) for c in checks} == set(TABLES) - {"silver.rejected"}
+    assert all(c.blocking and c.description and c.partitions_def == DAYS for c in checks)
+    assert len(checks) == 2 * (len(TABLES) - 1)
+
+
+def test_days_are_utc_and_end_with_today() -> None:
+    assert DAYS.timezone == "UTC"
+    keys = DAYS.get_partition_keys(current_time=None)
+    assert day_of(keys[0]) == EARLIEST_DAY
+    assert (
+        day_of(keys[-1])
+        == dg.DailyPartitionsDefinition(start_date="2026-01-01", timezone="UTC", end_offset=1)
+        .get_last_partition_window()
+        .start.date()
+    )  # type: ignore[union-attr]
+
+
+def test_jobs_and_sensors_are_there_by_name() -> None:
+    assert {j.name for j in defs.jobs or []} == {"tick", "ingest", "trade_day"}
+    assert {s.name for s in defs.sensors or []} == {"kafka_lag", "touched_days"}
+    chain = defs.resolve_job_def("tick").asset_layer.executable_asset_keys
+    assert {".".join(k.path) for k in chain} == set(TABLES)
+    gold = defs.resolve_job_def("trade_day").asset_layer.executable_asset_keys
+    assert {k.path[0] for k in gold} == {"gold"}
+
+
+def test_a_fresh_process_loads_them_without_a_warning_and_opens_nothing(tmp_path: Any) -> None:
+    """As ``workspace.yaml`` does, every warning an error, in an empty folder that stays empty."""
+    script = (
+        "import sys\n"
+        "from k2_sensors.definitions import defs\n"
+        "import dagster as dg\n"
+        "dg.Definitions.validate_loadable(defs)\n"
+        "print(sorted({'pyspark', 'pandas', 'fastapi'} & set(sys.modules)))\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        cwd=tmp_path,
+        env={"PYTHONPATH": ":".join(p for p in sys.path if p), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout == "[]\n"
+    assert list(tmp_path.iterdir()) == []
