@@ -17,8 +17,8 @@ QUOTE_CURRENCIES: tuple[str, ...] = tuple(
         (
             "USDT USDC FDUSD TUSD BUSD USD1 USDE USDP DAI PAX USDS UST "
             "BTC ETH BNB SOL XRP TRX DOGE DOT EURI AEUR XUSD BFUSD USD "
-            "EUR GBP TRY BRL JPY AUD ARS COP CZK IDR MXN PLN RON RUB UAH VAI ZAR NGN BKRW BIDR IDRT "
-            "BVND XBT CAD CHF"
+            "EUR GBP TRY BRL JPY AUD ARS COP CZK IDR MXN PLN RON RUB UAH VAI ZAR NGN BKRW BIDR "
+            "IDRT BVND XBT CAD CHF"
         ).split(),
         key=len,
         reverse=True,
