@@ -112,12 +112,7 @@ def _append(
         if incoming.num_rows
         else Files(TRADE.schema, ())
     )
-    fresh = engine.query(
-        statement("new_trades").format(columns=_columns("i")),
-        {"incoming": incoming, "existing": candidates},
-    )
-    replaced = fresh.filter(fresh["replaces"]).num_rows
-    new = fresh.select(TRADE.columns).cast(TRADE.schema)
+    new, replaced = _new(engine, incoming, candidates)
     kept = _without(engine, candidates, new) if replaced else []
     figures = _figures(count, new.num_rows - replaced, replaced)
     before = head_sequence(gold)
@@ -164,14 +159,27 @@ def _once(engine: Engine, files: Files, day: date) -> tuple[pa.Table, int]:
     """The trades of ``day`` in the files, each once, and how many rows there were."""
     inputs: dict[str, Input] = {"silver": files}
     rows = engine.query(
-        f"select {_columns('s')} from silver s where trade_date = date '{day.isoformat()}'",
+        f"select {_columns('s')} from silver s where trade_date = date '{day.isoformat()}'"
+        " order by symbol, timestamp, source_sequence, trade_id",
         inputs,
         TRADE.schema,
     )
-    if not rows.num_rows:
-        return rows, 0
+    # A window over all rows costs more than all else here, and repeats are rare.
+    if rows.select(TRADE.key).group_by(list(TRADE.key)).aggregate([]).num_rows == rows.num_rows:
+        return rows, rows.num_rows
     sql = statement("dedupe_trades").format(columns=_columns("ranked"))
     return engine.query(sql, {"incoming": rows}, TRADE.schema), rows.num_rows
+
+
+def _new(engine: Engine, incoming: pa.Table, candidates: Files) -> tuple[pa.Table, int]:
+    """The incoming trades to add, in order, and how many of them replace one that gold has."""
+    inputs: dict[str, Input] = {"incoming": incoming, "existing": candidates}
+    shared = engine.query(statement("shared_sequences"), inputs)
+    if not shared["n"][0].as_py():
+        return incoming, 0
+    fresh = engine.query(statement("new_trades").format(columns=_columns("i")), inputs)
+    replacing = fresh.filter(fresh["replaces"]).num_rows
+    return fresh.select(TRADE.columns).cast(TRADE.schema), replacing
 
 
 def _without(engine: Engine, candidates: Files, replaced: pa.Table) -> list[pa.Table]:
