@@ -1,0 +1,64 @@
+"""The figures as a table for the eye and as JSON to keep."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.table import Table
+
+from benchmarks.figures import Figure
+from benchmarks.machine import facts
+
+_VERDICTS = {None: "", True: "reached", False: "MISSED"}
+
+
+def table(figures: Sequence[Figure]) -> Table:
+    """Median, extremes and what was to be reached, a line for each figure."""
+    shown = Table("figure", "unit", title="medians of one run")
+    for heading in ("median", "lowest", "highest", "to reach"):
+        shown.add_column(heading, justify="right")
+    shown.add_column("")
+    for f in figures:
+        numbers = [_text(n) for n in (f.value, min(f.runs), max(f.runs))]
+        shown.add_row(f.name, f.unit, *numbers, _to_reach(f), _VERDICTS[f.reached])
+    return shown
+
+
+def write(path: Path, figures: Sequence[Figure], settings: Mapping[str, object]) -> None:
+    """The same with the settings, the machine and the time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found = {
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": facts(),
+        "settings": dict(settings),
+        "figures": [
+            {
+                "name": f.name,
+                "unit": f.unit,
+                "median": _rounded(f.value),
+                "runs": [_rounded(r) for r in f.runs],
+                "at_least": f.at_least,
+                "at_most": f.at_most,
+                "reached": f.reached,
+            }
+            for f in figures
+        ],
+    }
+    path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def _to_reach(figure: Figure) -> str:
+    if figure.at_least is not None:
+        return f">= {_text(figure.at_least)}"
+    return "" if figure.at_most is None else f"<= {_text(figure.at_most)}"
+
+
+def _rounded(value: float) -> float:
+    return round(value) if value >= 1000 else round(value, 3)
+
+
+def _text(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.2f}"

@@ -1,0 +1,64 @@
+"""Every benchmark runs and tells its figures; how fast is for `make bench` to say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import report
+from benchmarks.__main__ import Name, Sizes, measure
+from benchmarks.figures import Figure
+
+TINY = Sizes(frames=2_000, rounds=1, full_day=4_000, new_trades=500, day_of_candles=5_000)
+
+EXPECTED = {
+    Name.STAGES: {
+        "bare consume()": "frames/s",
+        "Kafka to bronze": "frames/s",
+        "the same, garbage collector off": "frames/s",
+        "bronze / bare consume()": "ratio",
+        "bronze / consume(), collector off": "ratio",
+        "bronze to silver": "frames/s",
+        "silver to gold": "frames/s",
+        "gold to five timeframes": "frames/s",
+        "whole chain": "trades/s",
+    },
+    Name.TICK: {
+        "tick, empty day": "s",
+        "tick, full day": "s",
+        "tick, full / empty day": "ratio",
+        "Dagster tick, empty day": "s",
+        "Dagster tick, full day": "s",
+        "Dagster tick, full / empty day": "ratio",
+    },
+    Name.ONE_MINUTE: {
+        "1m candles, bare query": "trades/s",
+        "1m candles": "trades/s",
+        "1m candles / bare query": "ratio",
+    },
+}
+
+
+@pytest.mark.parametrize("name", list(Name))
+def test_a_tiny_run_tells_every_figure(name: Name, tmp_path: Path) -> None:
+    told: list[str] = []
+
+    figures = measure([name], TINY, tmp_path / "lakes", told.append)
+    report.write(tmp_path / "chain.json", figures, {"rounds": 1})
+
+    found = json.loads((tmp_path / "chain.json").read_text())
+    assert {f["name"]: f["unit"] for f in found["figures"]} == EXPECTED[name]
+    assert all(f["median"] > 0 and len(f["runs"]) == 1 for f in found["figures"])
+    assert found["machine"]["cores"] >= 1
+    assert found["machine"]["libraries"].keys() >= {"duckdb", "pyarrow", "pyiceberg"}
+    assert told
+
+
+def test_a_figure_is_the_median_of_its_runs_and_knows_whether_it_reaches_its_aim() -> None:
+    fast, slow = Figure("a", "x", [1.0, 9.0, 2.0], at_least=2), Figure("b", "x", [3.0], at_most=2)
+
+    assert (fast.value, fast.reached) == (2.0, True)
+    assert (slow.value, slow.reached) == (3.0, False)
+    assert Figure("c", "x", [1.0]).reached is None
