@@ -140,6 +140,18 @@ def test_trades_received_earlier_replace_later_ones_in_whichever_files_those_are
     assert driver.everything() == ticked
 
 
+def test_an_earlier_arrival_that_tells_another_time_empties_the_window_of_the_later_one(
+    tmp_path: Path,
+) -> None:
+    driver = LakeDriver(tmp_path)
+    driver.receive([Print(1, 0, "10", "1", received_ms=99), Print(2, 120_000, "10", "1")])
+    driver.tick()
+    driver.receive([Print(1, 60_000, "10", "1", received_ms=50)])
+    driver.tick()
+    minutes = [c["window_start"] for c in driver.rows("gold.ohlcv_1m")]
+    assert minutes == [DAY0 + timedelta(minutes=1), DAY0 + timedelta(minutes=2)]
+
+
 def test_a_corrected_silver_day_flows_down_to_every_candle_by_ticks(tmp_path: Path) -> None:
     driver = LakeDriver(tmp_path)
     driver.receive([Print(1, 0, "10", "1"), Print(2, DAY, "20", "1"), Print(3, 5, "30", "1")])
