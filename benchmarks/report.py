@@ -22,7 +22,7 @@ def table(figures: Sequence[Figure]) -> Table:
         shown.add_column(heading, justify="right")
     shown.add_column("")
     for f in figures:
-        numbers = [_text(n) for n in (f.value, min(f.runs), max(f.runs))]
+        numbers = [text(n) for n in (f.value, min(f.runs), max(f.runs))]
         shown.add_row(f.name, f.unit, *numbers, _to_reach(f), _VERDICTS[f.reached])
     return shown
 
@@ -52,13 +52,14 @@ def write(path: Path, figures: Sequence[Figure], settings: Mapping[str, object])
 
 def _to_reach(figure: Figure) -> str:
     if figure.at_least is not None:
-        return f">= {_text(figure.at_least)}"
-    return "" if figure.at_most is None else f"<= {_text(figure.at_most)}"
+        return f">= {text(figure.at_least)}"
+    return "" if figure.at_most is None else f"<= {text(figure.at_most)}"
 
 
 def _rounded(value: float) -> float:
     return round(value) if value >= 1000 else round(value, 3)
 
 
-def _text(value: float) -> str:
+def text(value: float) -> str:
+    """The number as people read it: 1,234 or 1.23."""
     return f"{value:,.0f}" if value >= 1000 else f"{value:.2f}"

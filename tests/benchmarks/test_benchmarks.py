@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import report
-from benchmarks.__main__ import Name, Sizes, measure
+from benchmarks.__main__ import RESULTS, Name, Sizes, measure
 from benchmarks.figures import Figure
 
 TINY = Sizes(frames=2_000, rounds=1, full_day=4_000, new_trades=500, day_of_candles=5_000)
@@ -62,3 +62,15 @@ def test_a_figure_is_the_median_of_its_runs_and_knows_whether_it_reaches_its_aim
     assert (fast.value, fast.reached) == (2.0, True)
     assert (slow.value, slow.reached) == (3.0, False)
     assert Figure("c", "x", [1.0]).reached is None
+
+
+def test_the_page_on_performance_says_what_the_command_printed() -> None:
+    page = (RESULTS.parents[2] / "docs" / "performance.md").read_text(encoding="utf-8")
+    found = json.loads(RESULTS.read_text(encoding="utf-8"))
+
+    told = {f["name"]: f["unit"] for f in found["figures"]}
+    assert told == {n: unit for names in EXPECTED.values() for n, unit in names.items()}
+    for f in found["figures"]:
+        numbers = " | ".join(report.text(n) for n in (f["median"], min(f["runs"]), max(f["runs"])))
+        assert f"| {f['name']} | {f['unit']} | {numbers} |" in page
+    assert found["measured_at"][:10] in page
