@@ -85,9 +85,7 @@ class Supervisor:
         if process is None:
             return
         process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_S)
-        _end_group(process)
+        _await_end(process)
 
     def log(self, name: str) -> Path:
         """The log of a service."""
@@ -97,8 +95,10 @@ class Supervisor:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for name in reversed(list(self._running)):
-            self.stop(name)
+        for process in self._running.values():
+            process.terminate()
+        while self._running:
+            _await_end(self._running.popitem()[1])
 
 
 def port_open(host: str, port: int) -> bool:
@@ -140,7 +140,10 @@ def free_port(host: str) -> int:
         return port
 
 
-def _end_group(process: subprocess.Popen[bytes]) -> None:
+def _await_end(process: subprocess.Popen[bytes]) -> None:
+    """Give it time to end by itself, then end what is left of its process group."""
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_S)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
