@@ -21,6 +21,16 @@ MODE_TAG = "k2/mode"
 PARTITION_TAG = "dagster/partition"
 TICK = "tick"
 
+_TRADE_DAY = (
+    "A partition is a UTC day of trading, whatever day its frames arrived on; where the page warns "
+    "of missing upstream data, it only means that no frame arrived on the day of trading itself."
+)
+DAY_MEANS = {
+    "ingest_date": "A partition is a UTC day of arrival in Kafka.",
+    "trade_date": _TRADE_DAY,
+    "window_date": _TRADE_DAY,
+}
+
 
 def asset_key(table: str) -> dg.AssetKey:
     """``gold.trades`` is the asset ``gold/trades``."""
@@ -42,7 +52,7 @@ def table_asset(
         description=(
             f"{definition.doc}\n\n{definition.record.doc} One row per "
             f"{', '.join(definition.record.key)}; partitioned by "
-            f"{', '.join(definition.partition_columns)}."
+            f"{', '.join(definition.partition_columns)}. {DAY_MEANS[definition.record.day]}"
         ),
         metadata={
             "dagster/table_name": table,
