@@ -29,7 +29,7 @@ def recent_candles(lake: Lake, since: datetime) -> list[dict[str, object]]:
     day = GreaterThanOrEqual(CANDLE.day, since.date())
     files = planned(lake.table(candle_name("1m")), CANDLE.schema, day)
     sql = NEWEST.format(since=since.isoformat())
-    rows = DuckDBEngine().query(sql, {"candles": files}).to_pylist()
+    rows = DuckDBEngine(io=lake.io).query(sql, {"candles": files}).to_pylist()
     return [{k: _plain(v) for k, v in row.items()} for row in rows]
 
 

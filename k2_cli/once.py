@@ -113,7 +113,7 @@ class _Replay:
                 self._materialize(instance, "ingest", datetime.now(UTC).date())
                 if self.failure is not None:
                     raise self.failure
-            self.done.rejected = rejected_since(self.lake, DuckDBEngine(), seen)
+            self.done.rejected = rejected_since(self.lake, DuckDBEngine(io=self.lake.io), seen)
             for day in sorted(pending_days(self.lake)):
                 if not self.done.checks_failed:
                     self.done.days.append(day)

@@ -172,7 +172,7 @@ def _show(lake: Lake, services: Supervisor, ports: Ports, console: Console) -> N
     console.print(_table(candles) if candles else "no candle yet; the Dagster UI shows why")
     console.print(f"Dagster   http://{HOST}:{ports.dagster}   lineage, runs, backfills")
     console.print(f"REST      http://{HOST}:{ports.api}/docs")
-    console.print(f'SQL       k2 sql --home {lake.settings.home} "select * from gold.ohlcv_1m"')
+    console.print(f'SQL       {BIN / "k2"} sql --home {lake.settings.home} "select * from gold.ohlcv_1m"')
     console.print(f"Logs      {services.log('feeds').parent}")
     console.print("Ctrl-C stops everything.")
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,7 +47,8 @@ def _same_content(p: Print) -> Print:
 batches = st.lists(st.lists(trades.map(_timed), max_size=12), min_size=1, max_size=4)
 
 
-@settings(max_examples=25, deadline=None)
+@pytest.mark.timeout(300)
+@settings(max_examples=20, deadline=None)
 @given(batches)
 def test_ticks_equal_a_full_recompute_in_every_table(arrivals: list[list[Print]]) -> None:
     with TemporaryDirectory() as home:
@@ -59,7 +61,8 @@ def test_ticks_equal_a_full_recompute_in_every_table(arrivals: list[list[Print]]
         assert driver.everything() == ticked
 
 
-@settings(max_examples=15, deadline=None)
+@pytest.mark.timeout(300)
+@settings(max_examples=12, deadline=None)
 @given(st.lists(trades.map(_same_content), min_size=2, max_size=25), st.data())
 def test_cut_repeated_and_reordered_frames_give_the_same_gold_and_candles(
     prints: list[Print], data: st.DataObject
