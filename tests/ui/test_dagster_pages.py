@@ -1,0 +1,220 @@
+"""The whole demo in a browser: the graph, its checks, backfills of two days from the page.
+
+The tests share one demo, started over a home that already holds two replayed trade days; the last
+one stops it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.request
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from k2_cli.home import locked_home
+from k2_lake.tables import TABLES
+from k2_market.timeframes import TIMEFRAMES
+from tests.frames import Print
+from tests.ui import dagster_page as ui
+from tests.ui.demo_process import (
+    TRADE_DAYS,
+    RunningDemo,
+    processes_of,
+    query,
+    replay,
+    running_demo,
+    write_two_days,
+)
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+CANDLE_TABLES = [f"gold.ohlcv_{name}" for name in TIMEFRAMES]
+GOLD = ["gold.trades", *CANDLE_TABLES]
+MINUTE_MS = 60_000
+ALL_SUCCEEDED = ["2", "0", "2", "0"]  # targeted, in progress, succeeded, failed
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ui") / "home"
+
+
+@pytest.fixture(scope="module")
+def prints(home: Path) -> list[Print]:
+    return write_two_days(home.with_name("frames.txt"))
+
+
+@pytest.fixture(scope="module")
+def summary(home: Path, prints: list[Print]) -> dict[str, str]:
+    return replay(home, home.with_name("frames.txt"))
+
+
+@pytest.fixture(scope="module")
+def rows(home: Path, summary: dict[str, str]) -> dict[str, str]:
+    """The replayed rows of every gold table before any backfill."""
+    return gold_rows(home)
+
+
+@pytest.fixture(scope="module")
+def demo(home: Path, rows: dict[str, str]) -> Iterator[RunningDemo]:
+    with running_demo(home) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(chromium_path: str) -> Iterator[Browser]:
+    with ui.chromium(chromium_path) as launched:
+        yield launched
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    with ui.fresh_page(browser) as opened:
+        yield opened
+
+
+def gold_rows(home: Path) -> dict[str, str]:
+    days = ", ".join(f"date '{day}'" for day in TRADE_DAYS)
+    return {
+        table: query(
+            home, f"select * from {table} where {TABLES[table].record.day} in ({days}) order by all"
+        )
+        for table in GOLD
+    }
+
+
+def windows(prints: list[Print], minutes: int) -> int:
+    return len({(p.symbol, p.time_ms // (minutes * MINUTE_MS)) for p in prints})
+
+
+def test_a_replay_of_two_trade_days_prints_what_it_did(
+    summary: dict[str, str], prints: list[Print]
+) -> None:
+    minutes = {"1m": 1, "5m": 5, "30m": 30, "1h": 60, "1d": 1440}
+    assert float(summary.pop("seconds")) > 0
+    assert int(summary.pop("checks passed")) > 2 * len(GOLD)
+    assert summary == {
+        "frames": "320",
+        "frames: trades": "320",
+        "trades": "320",
+        "rejected": "0",
+        "duplicates": "0",
+        "added to gold": "320",
+        **{f"candles {name}": str(windows(prints, minutes[name])) for name in TIMEFRAMES},
+        "trade days": "2",
+        "checks failed": "0",
+    }
+
+
+def test_the_demo_shows_a_candle_of_this_hour_for_every_simulated_exchange_it_has(
+    demo: RunningDemo,
+) -> None:
+    told = demo.output.read_text()
+    assert f"Dagster   {demo.dagster}" in told
+    assert f"REST      {demo.api}/docs" in told
+    times = set(re.findall(r"USDT? +(\d\d:\d\d) ", told))
+    now = datetime.now(UTC)
+    assert times
+    assert times <= {f"{now - timedelta(minutes=ago):%H:%M}" for ago in range(60)}
+
+
+def test_the_lineage_shows_every_table_from_bronze_to_a_day(page: Page, demo: RunningDemo) -> None:
+    # Wide, because in a narrow window the expanded graph is drawn small, with its names cut.
+    page.set_viewport_size({"width": 3600, "height": 1000})
+    ui.open_lineage(page, demo.dagster)
+    ui.expand_groups(page)
+    names = sorted(table.split(".")[1] for table in TABLES)
+    assert sorted(ui.shown_assets(page)) == names
+
+
+def test_an_asset_page_tells_what_the_table_is_and_how_it_is_checked(
+    page: Page, demo: RunningDemo
+) -> None:
+    page.goto(f"{demo.dagster}/assets/gold/ohlcv_1m")
+    expect(page.get_by_text("Open, high, low, close and sums").first).to_be_visible()
+    expect(page.get_by_text("taker_buy_quote_volume").first).to_be_visible()
+    expect(page.get_by_text("market-data").first).to_be_visible()
+    expect(page.get_by_text("Iceberg", exact=True).first).to_be_visible()
+    page.get_by_role("tab", name="Checks").click()
+    expect(page.get_by_text("Checks (2)")).to_be_visible()
+    page.get_by_text("rules", exact=True).first.click()
+    expect(page.get_by_text("low <= open, close, vwap <= high").first).to_be_visible()
+    expect(page.get_by_text("This is a blocking asset check").first).to_be_visible()
+
+
+def test_both_sensors_run(page: Page, demo: RunningDemo) -> None:
+    page.goto(f"{demo.dagster}/automation")
+    for name in ("kafka_lag", "touched_days"):
+        expect(page.get_by_text(name, exact=True)).to_be_visible()
+    expect(page.locator("[class*=formatSwitch] input:checked")).to_have_count(2)
+    sensors = ui.ask(
+        demo.dagster,
+        """{ sensorsOrError(repositorySelector: {repositoryName: "__repository__",
+             repositoryLocationName: "k2"}) {
+             ... on Sensors { results { name sensorState { status } } } } }""",
+    )
+    states = {s["name"]: s["sensorState"]["status"] for s in sensors["sensorsOrError"]["results"]}
+    assert states == {"kafka_lag": "RUNNING", "touched_days": "RUNNING"}
+
+
+def test_a_backfill_of_two_days_from_the_asset_page_gives_the_same_rows(
+    page: Page, demo: RunningDemo, rows: dict[str, str]
+) -> None:
+    page.goto(f"{demo.dagster}/assets/gold/trades")
+    page.get_by_role("button", name="Materialize").first.click()
+    backfill_id = ui.backfill(page, *TRADE_DAYS)
+    assert ui.completed(page) == {"gold.trades": ALL_SUCCEEDED}
+    runs = ui.runs_of(demo.dagster, backfill_id)
+    assert sorted(runs.values()) == list(TRADE_DAYS)
+    figures = ui.metadata_of(demo.dagster, "gold.trades", runs)
+    assert sorted(figures) == list(TRADE_DAYS)
+    for of_day in figures.values():
+        assert of_day["rows"] == of_day["dagster/partition_row_count"] == 160
+        assert (of_day["recomputed"], of_day["duplicates"]) == (1, 0)
+        assert int(of_day["snapshot_id"]) > 0
+    assert gold_rows(demo.home) == rows
+
+
+def test_a_backfill_of_all_gold_tables_from_the_lineage_gives_the_same_rows_and_passes_all_checks(
+    page: Page, demo: RunningDemo, rows: dict[str, str]
+) -> None:
+    ui.open_lineage(page, demo.dagster)
+    ui.group(page, "gold").click(button="right")
+    page.get_by_text("Materialize assets (6)").click()
+    backfill_id = ui.backfill(page, *TRADE_DAYS)
+    assert ui.completed(page) == dict.fromkeys(GOLD, ALL_SUCCEEDED)
+    runs = ui.runs_of(demo.dagster, backfill_id)
+    for table in GOLD:
+        assert sorted(ui.metadata_of(demo.dagster, table, runs)) == list(TRADE_DAYS)
+        for check in ("rules", "reconciled"):
+            passed = dict.fromkeys(TRADE_DAYS, "SUCCEEDED")
+            assert ui.check_results(demo.dagster, table, check, runs) == passed, (table, check)
+    assert gold_rows(demo.home) == rows
+
+
+def test_the_api_of_the_demo_answers_with_the_simulators_candles(demo: RunningDemo) -> None:
+    since = datetime.now(UTC) - timedelta(hours=1)
+    address = f"{demo.api}/v1/ohlcv/1m?symbol=BTC-USD&exchange=kraken&start={since:%Y-%m-%dT%H:%MZ}"
+    with urllib.request.urlopen(address, timeout=30) as response:
+        candles = json.load(response)["data"]
+    assert candles
+    for candle in candles:
+        assert (candle["exchange"], candle["symbol"]) == ("kraken", "BTC-USD")
+        low, vwap, high = (Decimal(candle[name]) for name in ("low", "vwap", "high"))
+        assert 50_000 < low <= vwap <= high < 80_000
+
+
+def test_ctrl_c_stops_every_process_and_frees_the_home(demo: RunningDemo) -> None:
+    parts = ("broker", "simulator", "k2 feed", "k2 api", "webserver", "daemon", "api grpc")
+    started = " ".join(processes_of(demo.home).values())
+    assert [part for part in parts if part not in started] == []
+    assert demo.interrupt() == 0
+    assert processes_of(demo.home) == {}
+    with locked_home(demo.home):
+        pass
