@@ -16,12 +16,14 @@ from pyiceberg.table import Table
 from k2_feeds.kafka import KafkaSettings
 from k2_feeds.reader import TopicReader
 from k2_feeds.topics import raw_topic
-from k2_lake.bronze import Position, append_frames, resume
+from k2_feeds.topics_admin import topic_id
+from k2_lake.bronze import Position, append_frames, position, resume
 from k2_lake.catalog import Lake
 from k2_lake.commit import retry_conflicts
 from k2_lake.history import head_sequence
 from k2_lake.results import StepResult
-from k2_lake.tables import bronze_name
+from k2_lake.tables import bronze_name, name_of
+from k2_market.errors import TopicMissing
 
 # One commit's frames: few and large on a real cluster. The embedded broker holds only megabytes,
 # and whoever paces itself on bronze must see it move while there is still something to read;
@@ -85,7 +87,11 @@ def _follow(
     One Table object carries all commits, each fenced by the head that the one before it left.
     """
     table = lake.table(bronze_name(exchange))
-    at = resume(table, reader.topic, reader.cluster_id(), new_cluster_is_expected=kafka.embedded)
+    made_as = topic_id(kafka, reader.topic)
+    if made_as is None:
+        return table, _without_topic(table, kafka, reader.topic), 0
+    cluster = reader.cluster_id()
+    at = resume(table, reader.topic, cluster, made_as, new_cluster_is_expected=kafka.embedded)
     limit = FRAMES_PER_COMMIT_EMBEDDED if kafka.embedded else FRAMES_PER_COMMIT
     offsets, committing, rows = at.offsets, None, 0
     while True:
@@ -103,6 +109,18 @@ def _follow(
             at = committing.result()
             progress.frames += rows
             return table, at, lag
+
+
+def _without_topic(table: Table, kafka: KafkaSettings, topic: str) -> Position:
+    """Nothing was recorded of this exchange yet. Raises TopicMissing if bronze has frames of it."""
+    at = position(table)
+    if at is not None:
+        raise TopicMissing(
+            f"{name_of(table)} holds {topic} up to offsets {dict(at.offsets)}, but Kafka at "
+            f"{kafka.bootstrap} has no such topic. Was it deleted? Check K2_KAFKA_BOOTSTRAP; to "
+            "make it anew: `k2 topics create`, then `k2 bronze new-epoch EXCHANGE`."
+        )
+    return Position(1, "")
 
 
 def _too_long(progress: _Progress) -> bool:

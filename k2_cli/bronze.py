@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from k2_cli.home import DEFAULT_HOME
-from k2_market.errors import BrokerUnavailable
+from k2_market.errors import BrokerUnavailable, TopicMissing
 from k2_market.exchanges import exchange as known_exchange
 
 bronze = typer.Typer(help="Raw tables and their place in Kafka.", no_args_is_help=True)
@@ -27,10 +27,11 @@ def new_epoch(
         Path, typer.Option(envvar="K2_HOME", help="The folder whose broker and tables are meant.")
     ] = DEFAULT_HOME,
 ) -> None:
-    """Go on with a topic that was recreated, moved or cut, at the first offset it still holds.
+    """Go on with a topic that was recreated, moved or cut, at the first frame it still holds.
 
-    Rows that bronze has stay; what the topic lost before it was read is lost. The rows to come are
-    of a new epoch, so equal offsets are never taken for each other.
+    Rows that bronze has stay; what the topic lost before it was read is lost. A topic that was only
+    cut is not read twice. The rows to come are of a new epoch, so equal offsets are never taken for
+    each other.
     """
     name = known_exchange(exchange).name
     from k2_assets.resources import BROKER_FOLDER
@@ -38,7 +39,8 @@ def new_epoch(
     from k2_feeds.kafka import from_environment
     from k2_feeds.reader import TopicReader
     from k2_feeds.topics import raw_topic
-    from k2_lake.bronze import begin_epoch
+    from k2_feeds.topics_admin import topic_id
+    from k2_lake.bronze import begin_epoch, position
     from k2_lake.catalog import Lake, LakeSettings
     from k2_lake.tables import bronze_name
 
@@ -49,6 +51,16 @@ def new_epoch(
         )
     table = Lake(LakeSettings.from_environment(os.environ, home)).table(bronze_name(name))
     with TopicReader(settings, raw_topic("trades", name)) as reader:
-        first = {partition: low for partition, (low, _) in reader.watermarks().items()}
-        at = begin_epoch(table, reader.topic, reader.cluster_id(), first)
+        made_as, cluster = topic_id(settings, reader.topic), reader.cluster_id()
+        if made_as is None:
+            raise TopicMissing(f"Kafka has no topic {reader.topic}. `k2 topics create` makes it.")
+        before = position(table)
+        read = before.offsets if before is not None and before.is_of(cluster, made_as) else {}
+        first = reader.next_frames(
+            {
+                p: min(max(low, read.get(p, low)), high)
+                for p, (low, high) in reader.watermarks().items()
+            }
+        )
+        at = begin_epoch(table, reader.topic, cluster, first, made_as)
     typer.echo(f"{bronze_name(name)} goes on with epoch {at.epoch} at offsets {dict(at.offsets)}.")

@@ -17,6 +17,7 @@ from k2_cli.bronze import bronze
 from k2_cli.demo import demo
 from k2_cli.feed import feed
 from k2_cli.sql import sql
+from k2_cli.topics import topics
 from k2_market.errors import K2Error, QueryRefused, UsageError
 
 INTERRUPTED = 130
@@ -34,6 +35,7 @@ app.command("feed")(feed)
 app.command("sql")(sql)
 app.command("api")(api)
 app.add_typer(bronze, name="bronze")
+app.add_typer(topics, name="topics")
 
 
 def run() -> None:

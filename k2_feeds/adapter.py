@@ -106,14 +106,14 @@ class TradeColumns:
 
 
 def legs(symbol: str) -> tuple[str, str, str | None]:
-    """Base, quote and delivery (None for spot and perpetuals) of a canonical symbol.
+    """Base, quote and contract (``PERP`` or a delivery date; None where there is none).
 
-    Raises UsageError if it is not written BASE-QUOTE or BASE-QUOTE-DELIVERY.
+    Raises UsageError if it is not written BASE-QUOTE or BASE-QUOTE-CONTRACT.
     """
-    base, quote, *delivery = symbol.split("-")[:3] if "-" in symbol else ("", "")
-    if not base or not quote or symbol.count("-") > 2 or "" in delivery:
+    base, quote, *contract = symbol.split("-")[:3] if "-" in symbol else ("", "")
+    if not base or not quote or symbol.count("-") > 2 or "" in contract:
         raise UsageError(f"symbol {symbol!r} is not written BASE-QUOTE. Write it like BTC-USDT.")
-    return base.upper(), quote.upper(), delivery[0].upper() if delivery else None
+    return base.upper(), quote.upper(), contract[0].upper() if contract else None
 
 
 class Adapter(Protocol):
@@ -135,7 +135,9 @@ class Adapter(Protocol):
         """The address to connect to for these canonical symbols, before ``subscribe`` is sent.
 
         ``endpoint`` replaces the exchange's own, as ``ws://127.0.0.1:9000`` for a simulator.
-        Binance: ``<endpoint>/stream``. Kraken: ``<endpoint>/v2``.
+        Binance: ``<endpoint>/stream``. Kraken: ``<endpoint>/v2``. One host then stands for several
+        exchanges: one whose path is not its own alone puts its name before it
+        (``<endpoint>/coinbase``).
         """
 
     def subscribe(self, symbols: Sequence[str]) -> list[str]:
@@ -149,15 +151,23 @@ class Adapter(Protocol):
         """The keys of the answers that must all come before the subscription stands.
 
         Binance answers each message: its id, ``{"1"}``. Kraken answers each symbol:
-        ``{"BTC/USDT", "ETH/USDT"}``.
+        ``{"BTC/USDT", "ETH/USDT"}``, and so do Coinbase and Bitstamp in their ways.
         """
 
-    def answer(self, payload: bytes) -> Answer | None:
-        """The answer to a subscription that this frame is, or None if it is anything else.
+    def answers(self, payload: bytes) -> list[Answer]:
+        """The answers to subscriptions that this frame gives; none if it is anything else.
 
         Binance: ``{"result":null,"id":1}`` accepts, ``{"error":{...},"id":1}`` refuses. Kraken:
         ``{"method":"subscribe","success":true,"result":{"symbol":"BTC/USDT",...}}`` accepts,
-        ``"success":false`` with ``error`` refuses. Never raises.
+        ``"success":false`` with ``error`` refuses. Coinbase: ``{"type":"subscriptions",...}`` lists
+        all that was accepted so far. Never raises.
+        """
+
+    def announces_close(self, payload: bytes) -> bool:
+        """Whether this control frame says that the exchange will close the connection soon.
+
+        The session then has the next one up before. Bitstamp: ``{"event":"bts:request_reconnect"}``.
+        Exchanges without such a message: always False. Never raises.
         """
 
     def exchange_symbol(self, symbol: str) -> str:

@@ -27,6 +27,15 @@ _ABSENT = object()
 read_json = msgspec.json.Decoder(float_hook=str).decode
 
 
+def read_object(payload: bytes) -> dict[str, Any]:
+    """The JSON object that these bytes are, empty if they are anything else. Never raises."""
+    try:
+        message = read_json(payload)
+    except WIRE_ERRORS:
+        return {}
+    return message if isinstance(message, dict) else {}
+
+
 def shown(value: object) -> str:
     """A value as it may stand in a detail: its ``repr``, at most 200 characters of it."""
     text = repr(value[:201]) if isinstance(value, str | bytes | list) else repr(value)

@@ -19,7 +19,7 @@ from k2_feeds.liveness import backoff
 from k2_feeds.producer import DELIVERY_TIMEOUT_S, FrameProducer
 from k2_feeds.router import FrameRouter
 from k2_feeds.session import Session
-from k2_market.errors import BrokerUnavailable, K2Error
+from k2_market.errors import K2Error, LogError
 
 _POLL_EVERY_S = 0.1
 
@@ -77,7 +77,9 @@ class Feed:
         while True:
             try:
                 await self._run_once()
-            except BrokerUnavailable as error:
+            except LogError as error:
+                if not error.retryable:
+                    raise
                 self.outages += 1
                 delay_s = next(delays)
                 log.error("%s: %s; again in %.1f s", self.plan.adapter.exchange, error, delay_s)

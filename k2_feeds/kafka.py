@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
-from k2_market.errors import BrokerUnavailable, LogError
+from k2_market.errors import BrokerUnavailable, LogError, TopicMissing, UsageError
 
 BOOTSTRAP = "K2_KAFKA_BOOTSTRAP"
 _PREFIX = "K2_KAFKA_"
@@ -23,6 +24,15 @@ _NO_ANSWER = {
     KafkaError.BROKER_NOT_AVAILABLE,
     KafkaError.LEADER_NOT_AVAILABLE,
 }
+_NO_TOPIC = {KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART}
+_TURNED_AWAY = {
+    KafkaError._AUTHENTICATION,
+    KafkaError._SSL,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.UNSUPPORTED_SASL_MECHANISM,
+}
+
+Client = TypeVar("Client")
 
 
 @dataclass(frozen=True, repr=False)
@@ -39,9 +49,12 @@ class KafkaSettings:
     extra: Mapping[str, str] = field(default_factory=dict)
 
     def client(self, **properties: str | int | bool) -> dict[str, str | int | bool]:
-        """The configuration of a client: ``linger_ms=5`` is the property ``linger.ms``."""
+        """The configuration of a client: ``linger_ms=5`` is the property ``linger.ms``.
+
+        librdkafka writes nothing itself: it would repeat a line each second while Kafka is away.
+        """
         own = {name.replace("_", "."): value for name, value in properties.items()}
-        return {"bootstrap.servers": self.bootstrap, "log_level": 3, **own, **self.extra}
+        return {"bootstrap.servers": self.bootstrap, "log_level": 0, **own, **self.extra}
 
     def __repr__(self) -> str:
         extra = {name: _masked(name, value) for name, value in self.extra.items()}
@@ -65,14 +78,53 @@ def from_environment(env: Mapping[str, str]) -> KafkaSettings | None:
     return KafkaSettings(bootstrap, extra=extra)
 
 
-def log_error(doing: str, bootstrap: str, cause: KafkaError) -> LogError:
+class Trouble:
+    """What a client's connections met last: its calls only tell that no answer came.
+
+    Hand ``note`` to librdkafka as ``error_cb``; it is called when the client is polled.
+    """
+
+    def __init__(self) -> None:
+        self.cause: KafkaError | None = None
+
+    def note(self, error: KafkaError) -> None:
+        """Keep the error, unless it only counts the brokers that are down."""
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:
+            self.cause = error
+
+
+def new_client(kind: Callable[[dict[str, Any]], Client], config: Mapping[str, Any]) -> Client:
+    """A client of librdkafka. Raises UsageError for a property or a value that it does not know."""
+    try:
+        return kind(dict(config))
+    except KafkaException as error:
+        raise UsageError(
+            f"Kafka's client cannot be set up: {error.args[0].str()}. Check the variables "
+            f"{_PREFIX}*: each but {BOOTSTRAP} is a property of librdkafka."
+        ) from None
+
+
+def log_error(
+    doing: str, bootstrap: str, cause: KafkaError, trouble: Trouble | None = None
+) -> LogError:
     """The error to raise for what librdkafka reported while ``doing`` something."""
-    if cause.code() in _NO_ANSWER:
-        return BrokerUnavailable(
-            f"{doing}: no answer from Kafka at {bootstrap} ({cause.name()}: {cause.str()}). "
-            "Is it running and reachable from here?"
+    met = trouble.cause if trouble is not None else None
+    if cause.code() in _NO_TOPIC:
+        return TopicMissing(
+            f"{doing}: Kafka at {bootstrap} has no such topic. Make it with `k2 topics create`."
         )
-    return LogError(f"{doing}: Kafka at {bootstrap} refused ({cause.name()}: {cause.str()}).")
+    if cause.code() not in _NO_ANSWER | _TURNED_AWAY:
+        return LogError(f"{doing}: Kafka at {bootstrap} refused ({cause.name()}: {cause.str()}).")
+    told = met or cause
+    if told.code() in _TURNED_AWAY:
+        return LogError(
+            f"{doing}: Kafka at {bootstrap} turned K2 away ({told.name()}: {told.str()}). Check "
+            f"{_PREFIX}SECURITY_PROTOCOL, {_PREFIX}SASL_* and {_PREFIX}SSL_*."
+        )
+    return BrokerUnavailable(
+        f"{doing}: no answer from Kafka at {bootstrap} ({told.name()}: {told.str()}). "
+        "Is it running and reachable from here?"
+    )
 
 
 def _masked(name: str, value: str) -> str:

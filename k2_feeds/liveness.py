@@ -17,6 +17,8 @@ from k2_market.errors import Disconnected
 
 FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 128.0
 ANSWERS_WITHIN_S = 10.0
+# No connection is replaced sooner: an exchange that always asked for it would get two a second.
+SETTLED_AFTER_S = 3.0
 # What connecting again can help against: the network, the TLS or WebSocket handshake, the server, a
 # connection that ended or fell silent. Not a refusal of every subscription, nor Kafka, nor a bug.
 RETRYABLE = (Disconnected, OSError, EOFError, ConnectionClosed, InvalidHandshake, InvalidMessage)
@@ -28,17 +30,21 @@ class Verdict(Enum):
     KEEP = auto()
     STALE = auto()  # silent for longer than a living one of this exchange is
     UNANSWERED = auto()  # the exchange has not answered every subscription in time
-    ROTATE = auto()  # old enough that the exchange will soon close it
+    ROTATE = auto()  # so old, or so announced, that the exchange will soon close it
 
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """What is known of a connection. ``blocked``: its frames wait for Kafka, not for the wire."""
+    """What is known of a connection. ``blocked``: its frames wait for Kafka, not for the wire.
+
+    ``closing``: the exchange has said that it will close it.
+    """
 
     opened_at: float
     last_frame_at: float
     unanswered: int
     blocked: bool
+    closing: bool = False
 
 
 def judge(vitals: Vitals, liveness: Liveness, now: float) -> Verdict:
@@ -49,7 +55,10 @@ def judge(vitals: Vitals, liveness: Liveness, now: float) -> Verdict:
             return Verdict.UNANSWERED
         if silent_after_s is not None and now - vitals.last_frame_at >= silent_after_s:
             return Verdict.STALE
-    if rotate_after_s is not None and now - vitals.opened_at >= rotate_after_s:
+    age = now - vitals.opened_at
+    if rotate_after_s is not None and age >= rotate_after_s:
+        return Verdict.ROTATE
+    if vitals.closing and age >= SETTLED_AFTER_S:
         return Verdict.ROTATE
     return Verdict.KEEP
 

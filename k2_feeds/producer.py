@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from k2_feeds.backlog import Backlog
 from k2_feeds.frame import HEADER_KEY, Frame, Origin, encode_header
-from k2_feeds.kafka import KafkaSettings, log_error
+from k2_feeds.kafka import KafkaSettings, Trouble, log_error, new_client
 from k2_feeds.topics import raw_topic
 from k2_market.errors import BrokerUnavailable, LogError
 
@@ -19,6 +19,7 @@ _QUEUE_MESSAGES = 100_000
 _LINGER_MS = 20
 DELIVERY_TIMEOUT_S = 60
 _STATISTICS_MS = 200
+_NO_TOPIC_AFTER_MS = 5_000  # librdkafka's 30 s is long to wait for "there is no such topic"
 _WAIT_S = 0.05
 _POLL_EVERY = 1_000  # frames; delivery reports pile up in memory until they are polled
 _FRAMING = 64  # bytes of header, key and record besides the value, roughly
@@ -44,7 +45,9 @@ class FrameProducer:
         self.acknowledged: Counter[int] = Counter()
         self._bootstrap, self._backlog = settings.bootstrap, backlog
         self._failure: KafkaError | None = None
-        self._client = Producer(
+        self._trouble = Trouble()
+        self._client = new_client(
+            Producer,
             {
                 **settings.client(
                     enable_idempotence=True,
@@ -55,10 +58,12 @@ class FrameProducer:
                     batch_size=1_000_000,
                     queue_buffering_max_messages=queue_messages,
                     message_timeout_ms=int(delivery_timeout_s * 1000),
+                    topic_metadata_propagation_max_ms=_NO_TOPIC_AFTER_MS,
                     statistics_interval_ms=_STATISTICS_MS if backlog else 0,
                 ),
                 "stats_cb": self._measure,
-            }
+                "error_cb": self._trouble.note,
+            },
         )
 
     def send(self, frame: Frame, key: str | None, origin: Origin = Origin.LIVE) -> None:
@@ -165,4 +170,5 @@ class FrameProducer:
             self._backlog.wire_ratio = min(1.0, wire / found["txmsg_bytes"])
 
     def _undelivered(self, cause: KafkaError) -> LogError:
-        return log_error(f"a frame for {self.topic} was not delivered", self._bootstrap, cause)
+        doing = f"a frame for {self.topic} was not delivered"
+        return log_error(doing, self._bootstrap, cause, self._trouble)

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from k2_feeds.adapter import Answer
+from k2_feeds.adapter import Answer, Channel
 from k2_feeds.frame import Frame, Origin
 from k2_feeds.liveness import RETRYABLE, Verdict, Vitals, backoff, judge
 from k2_feeds.router import FrameRouter
@@ -57,12 +57,18 @@ class Connection:
         self._accepted = 0
         self._sequence = 0
         self._opened_at = self._last_frame_at = time.monotonic()
-        self._blocked = False
+        self._blocked = self._closing = False
 
     @property
     def vitals(self) -> Vitals:
         """For ``judge``."""
-        return Vitals(self._opened_at, self._last_frame_at, len(self._awaited), self._blocked)
+        return Vitals(
+            self._opened_at,
+            self._last_frame_at,
+            len(self._awaited),
+            self._blocked,
+            self._closing,
+        )
 
     @property
     def unanswered(self) -> list[str]:
@@ -97,7 +103,8 @@ class Connection:
             self._last_frame_at = time.monotonic()
             await self._hand_on(payload, time.time_ns() // 1000)
             if self._awaited:
-                self._note_answer(self._router.adapter.answer(payload))
+                for answer in self._router.adapter.answers(payload):
+                    self._note_answer(answer)
 
     async def _hand_on(self, payload: bytes, received_at_us: int) -> None:
         self._status.frames += 1
@@ -105,6 +112,8 @@ class Connection:
         route = self._router.route(payload)
         if route is None:
             return
+        if route.channel is Channel.CONTROL and self._router.adapter.announces_close(payload):
+            self._closing = True
         frame = Frame(payload, received_at_us, self.id, self._sequence)
         self._sequence += 1
         producer = self._router.producer
@@ -114,9 +123,7 @@ class Connection:
             await asyncio.to_thread(producer.wait)
         self._blocked = False
 
-    def _note_answer(self, answer: Answer | None) -> None:
-        if answer is None:
-            return
+    def _note_answer(self, answer: Answer) -> None:
         if answer.accepted:
             self._accepted += 1
         else:
@@ -124,7 +131,7 @@ class Connection:
             self._status.refused[name] = answer.detail
             log.warning("%s refused %s: %s", self._router.adapter.exchange, name, answer.detail)
         self._awaited.discard(answer.key or "")
-        if self._awaited:
+        if self._awaited or self.stands_since is not None:
             return
         if not self._accepted:
             raise SubscriptionRefused(

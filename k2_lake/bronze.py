@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 from pyiceberg.table import Table
@@ -25,11 +25,19 @@ KAFKA = "k2.kafka"
 
 @dataclass(frozen=True)
 class Position:
-    """Where reading of the topic goes on: ``offsets`` is the next offset by partition."""
+    """Where reading of the topic goes on: ``offsets`` is the next offset by partition.
+
+    ``topic_id`` is what the cluster calls this life of the topic, "" where it does not say.
+    """
 
     epoch: int
     cluster_id: str
     offsets: Mapping[int, int] = field(default_factory=dict)
+    topic_id: str = ""
+
+    def is_of(self, cluster_id: str, topic_id: str) -> bool:
+        """Whether the offsets are those of that topic: of the same cluster, and not made anew."""
+        return self.cluster_id == cluster_id and self.topic_id in ("", topic_id)
 
 
 def position(table: Table) -> Position | None:
@@ -47,24 +55,37 @@ def position(table: Table) -> Position | None:
             )
         return None
     found = json.loads(value)
-    return Position(
-        found["epoch"], found["cluster"], {int(p): int(o) for p, o in found["next"].items()}
-    )
+    offsets = {int(p): int(o) for p, o in found["next"].items()}
+    return Position(found["epoch"], found["cluster"], offsets, found.get("topic_id", ""))
 
 
-def resume(table: Table, topic: str, cluster_id: str, *, new_cluster_is_expected: bool) -> Position:
-    """Where to read on in this cluster.
+def resume(
+    table: Table,
+    topic: str,
+    cluster_id: str,
+    topic_id: str = "",
+    *,
+    new_cluster_is_expected: bool,
+) -> Position:
+    """Where to read on in this cluster and this life of the topic.
 
     A cluster other than the recorded one begins a new epoch by itself only where that is expected:
-    the embedded broker is new at every start. Elsewhere it raises OffsetBeyondEnd.
+    the embedded broker is new at every start. Elsewhere it raises OffsetBeyondEnd, as it does for a
+    topic that was made anew, even if that has grown beyond the offsets that the table holds.
     """
     found = position(table)
     if found is None:
-        return Position(1, cluster_id)
-    if found.cluster_id == cluster_id:
-        return found
+        return Position(1, cluster_id, topic_id=topic_id)
+    if found.is_of(cluster_id, topic_id):
+        return replace(found, topic_id=topic_id)
     if new_cluster_is_expected:
-        return Position(found.epoch + 1, cluster_id)
+        return Position(found.epoch + 1, cluster_id, topic_id=topic_id)
+    if found.cluster_id == cluster_id:
+        raise OffsetBeyondEnd(
+            f"{name_of(table)} holds {topic} up to offsets {dict(found.offsets)}, but that topic, "
+            f"{found.topic_id}, was deleted and made anew as {topic_id}: its offsets mean other "
+            "frames. To begin a new epoch with it: `k2 bronze new-epoch EXCHANGE`."
+        )
     raise OffsetBeyondEnd(
         f"{name_of(table)} was filled from the Kafka cluster {found.cluster_id!r}, but {topic} "
         f"is served by {cluster_id!r}. Was the cluster replaced? Check K2_KAFKA_BOOTSTRAP; "
@@ -72,18 +93,20 @@ def resume(table: Table, topic: str, cluster_id: str, *, new_cluster_is_expected
     )
 
 
-def begin_epoch(table: Table, topic: str, cluster_id: str, offsets: Mapping[int, int]) -> Position:
+def begin_epoch(
+    table: Table, topic: str, cluster_id: str, offsets: Mapping[int, int], topic_id: str = ""
+) -> Position:
     """Record, without rows, that reading goes on at ``offsets`` of a new life of the topic.
 
     What the topic held between the old position and these offsets is given up; rows stay.
     """
     found = position(table)
-    after = Position(1 if found is None else found.epoch + 1, cluster_id, offsets)
+    after = Position(1 if found is None else found.epoch + 1, cluster_id, offsets, topic_id)
     commit(
         table,
         mode=Mode.APPEND,
         days=[],
-        extra={KAFKA: _kafka_json(topic, Position(after.epoch, cluster_id, offsets), after)},
+        extra={KAFKA: _kafka_json(topic, after, after)},
     )
     return after
 
@@ -101,7 +124,7 @@ def append_frames(
     rows = frames.append_column(
         RAW_FRAME.schema.field("epoch"), pa.repeat(pa.scalar(at.epoch, pa.int32()), frames.num_rows)
     )
-    after = Position(at.epoch, at.cluster_id, {**at.offsets, **next_offsets})
+    after = replace(at, offsets={**at.offsets, **next_offsets})
     commit(
         table,
         add=[rows.select(RAW_FRAME.columns).cast(RAW_FRAME.schema)],
@@ -118,6 +141,7 @@ def _kafka_json(topic: str, at: Position, after: Position) -> str:
         {
             "epoch": after.epoch,
             "cluster": after.cluster_id,
+            "topic_id": after.topic_id,
             "topic": topic,
             "batch": uuid.uuid4().hex,
             "start": {str(p): at.offsets.get(p, 0) for p in after.offsets},

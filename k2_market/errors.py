@@ -9,6 +9,7 @@ K2Error
 │   └── SubscriptionRefused
 ├── LogError              Kafka
 │   ├── BrokerUnavailable*
+│   ├── TopicMissing*     the topic does not exist, and the cluster makes none by itself
 │   ├── OffsetHole        offsets that the table still needs are gone from the topic
 │   └── OffsetBeyondEnd   the table is ahead of the topic: it was recreated
 ├── LakeError             tables
@@ -68,6 +69,12 @@ class LogError(K2Error):
 
 class BrokerUnavailable(LogError):
     """No broker answered in time."""
+
+    retryable = True
+
+
+class TopicMissing(LogError):
+    """A topic that was to be written or read does not exist."""
 
     retryable = True
 

@@ -6,10 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.kafka_server import kafka_cluster, kafka_server
 from tests.needs import NEEDS, require
 from tests.services import postgres_database, postgres_server, s3_server
 
-__all__ = ["chromium_path", "postgres_database", "postgres_server", "s3_server", "shared_data"]
+__all__ = [
+    "chromium_path",
+    "kafka_cluster",
+    "kafka_server",
+    "postgres_database",
+    "postgres_server",
+    "s3_server",
+    "shared_data",
+]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -10,13 +10,16 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 CHECKOUT = Path(__file__).parents[1]
+_FETCH_TIMEOUT_S = 100
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,19 @@ def chromium() -> str | None:
     return next((found for name in names if (found := shutil.which(name))), None)
 
 
+@cache
+def kafka_artifacts() -> Path | None:
+    """The folder with Kafka's server, fetched where it is missing; None without Java or Maven."""
+    if shutil.which("java") is None or shutil.which("keytool") is None:
+        return None
+    fetch = [str(CHECKOUT / "deploy/kafka/fetch.sh")]
+    try:
+        done = subprocess.run(fetch, capture_output=True, timeout=_FETCH_TIMEOUT_S, text=True)
+    except subprocess.TimeoutExpired:
+        return None
+    return Path(done.stdout.strip()) if done.returncode == 0 else None
+
+
 def _module(name: str) -> str | None:
     return name if importlib.util.find_spec(name) else None
 
@@ -59,7 +75,9 @@ NEEDS = {
     "s3": Need(lambda: _module("moto"), "install requirements-dev.lock; the tests start moto"),
     "browser": Need(chromium, "apt-get install chromium"),
     "kafka": Need(
-        lambda: os.environ.get("K2_TEST_KAFKA"), "set K2_TEST_KAFKA=host:port of a real cluster"
+        kafka_artifacts,
+        "apt-get install default-jre-headless maven, and see what deploy/kafka/fetch.sh says; "
+        "the tests start their own",
     ),
     "registry": Need(
         lambda: os.environ.get("K2_TEST_REGISTRY"),

@@ -1,7 +1,7 @@
-"""Binance: addresses, subscriptions and what its frames are about, for spot and USD-M futures.
+"""Binance: addresses, subscriptions and what its frames are about, for spot and futures.
 
-Sources: "WebSocket Streams for Binance" (General WSS information, Live Subscribing/Unsubscribing)
-and, for USD-M futures, "Important WebSocket Change Notice" of 2026-03-06.
+Sources: "WebSocket Streams for Binance" (General WSS information, Live Subscribing/Unsubscribing),
+"Important WebSocket Change Notice" of 2026-03-06 (USD-M), "Websocket Market Streams" (COIN-M).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 
 from k2_feeds.adapter import WIRE_ERRORS, Answer, Channel, Liveness, Reading, Route, legs
 from k2_feeds.adapters import binance_trades as trades
-from k2_feeds.faults import WHOLE_FRAME, fault, malformed, read_json, unknown
+from k2_feeds.faults import WHOLE_FRAME, fault, malformed, read_json, read_object, unknown
 
 # What follows the symbol in a stream's name, without its parameters: btcusdt@depth20@100ms.
 _STREAMS = {
@@ -56,16 +56,20 @@ _LIVENESS = Liveness(silent_after_s=None, rotate_after_s=23.5 * 3600)
 
 @dataclass(frozen=True)
 class Binance:
-    """One market of Binance. All of them share one protocol; address and path differ."""
+    """One market of Binance. All of them share one protocol; address and path differ.
+
+    ``shared_path`` is the path on an endpoint that stands for several exchanges.
+    """
 
     exchange: str
     endpoint: str
     path: str
+    shared_path: str
     liveness: Liveness = _LIVENESS
 
     def url(self, symbols: Sequence[str], endpoint: str | None = None) -> str:  # noqa: ARG002
         """``wss://stream.binance.com:9443/stream``: frames then name their stream."""
-        return (endpoint or self.endpoint) + self.path
+        return self.endpoint + self.path if endpoint is None else endpoint + self.shared_path
 
     def subscribe(self, symbols: Sequence[str]) -> list[str]:
         """One SUBSCRIBE for every 200 symbols, numbered from 1."""
@@ -80,25 +84,24 @@ class Binance:
         """The ids of the messages of ``subscribe``."""
         return frozenset(str(n) for n, _ in enumerate(_chunks(list(symbols)), start=1))
 
-    def answer(self, payload: bytes) -> Answer | None:
+    def answers(self, payload: bytes) -> list[Answer]:
         """``{"result":null,"id":1}`` or ``{"error":{"code":2,"msg":"..."},"id":1}``."""
         if payload.startswith(_STREAM):
-            return None
-        try:
-            message = read_json(payload)
-        except WIRE_ERRORS:
-            return None
-        if not isinstance(message, dict):
-            return None
+            return []
+        message = read_object(payload)
         key = None if message.get("id") is None else str(message["id"])
         if "error" in message or ("code" in message and "msg" in message):
-            return Answer(False, key, str(message.get("error", message)))
-        return Answer(True, key) if "result" in message and key is not None else None
+            return [Answer(False, key, str(message.get("error", message)))]
+        return [Answer(True, key)] if "result" in message and key is not None else []
+
+    def announces_close(self, payload: bytes) -> bool:
+        """``serverShutdown``, sent ahead of a disconnection by the server."""
+        return read_object(payload).get("e") == "serverShutdown"
 
     def exchange_symbol(self, symbol: str) -> str:
-        """``BTC-USDT`` is ``BTCUSDT``, ``BTC-USDT-240927`` is ``BTCUSDT_240927``."""
-        base, quote, delivery = legs(symbol)
-        return f"{base}{quote}" + (f"_{delivery}" if delivery else "")
+        """``BTC-USDT`` is ``BTCUSDT``, ``BTC-USD-PERP`` is ``BTCUSD_PERP`` (COIN-M)."""
+        base, quote, contract = legs(symbol)
+        return f"{base}{quote}" + (f"_{contract}" if contract else "")
 
     def classify(self, payload: bytes) -> Route:
         """By the stream's name, else by the event, else by decoding."""
@@ -203,4 +206,4 @@ def _route_of_silent_event(message: dict[str, Any]) -> Route:
     return _stream_route(message["stream"].encode(errors="replace"))
 
 
-BINANCE = Binance("binance", "wss://stream.binance.com:9443", "/stream")
+BINANCE = Binance("binance", "wss://stream.binance.com:9443", "/stream", "/stream")

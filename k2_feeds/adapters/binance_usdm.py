@@ -7,4 +7,6 @@ from __future__ import annotations
 
 from k2_feeds.adapters.binance import Binance
 
-BINANCE_USDM = Binance("binance_usdm", "wss://fstream.binance.com", "/market/stream")
+_PATH = "/market/stream"
+
+BINANCE_USDM = Binance("binance_usdm", "wss://fstream.binance.com", _PATH, _PATH)

@@ -23,7 +23,7 @@ from k2_feeds.adapter import (
     TradeColumns,
     legs,
 )
-from k2_feeds.faults import WHOLE_FRAME, fault, malformed, read_json, unknown
+from k2_feeds.faults import WHOLE_FRAME, fault, malformed, read_json, read_object, unknown
 from k2_market.records import TRADE
 
 _CHANNELS = {
@@ -105,20 +105,20 @@ class Kraken:
         """Each symbol of a request is answered by a message of its own."""
         return frozenset(self.exchange_symbol(s) for s in symbols)
 
-    def answer(self, payload: bytes) -> Answer | None:
+    def answers(self, payload: bytes) -> list[Answer]:
         """``success`` is true with ``result.symbol``, or false with ``error`` and ``symbol``."""
         if payload.startswith(_CHANNEL):
-            return None
-        try:
-            message = read_json(payload)
-        except WIRE_ERRORS:
-            return None
-        if not isinstance(message, dict) or message.get("method") not in ("subscribe", "error"):
-            return None
+            return []
+        message = read_object(payload)
+        if message.get("method") not in ("subscribe", "error"):
+            return []
         if message.get("success") is True:
-            result = message.get("result")
-            return Answer(True, _text(result, "symbol"))
-        return Answer(False, _text(message, "symbol"), str(message.get("error", "")))
+            return [Answer(True, _text(message.get("result"), "symbol"))]
+        return [Answer(False, _text(message, "symbol"), str(message.get("error", "")))]
+
+    def announces_close(self, payload: bytes) -> bool:  # noqa: ARG002
+        """Kraken has no such message."""
+        return False
 
     def exchange_symbol(self, symbol: str) -> str:
         """``BTC-USDT`` is ``BTC/USDT``: v2 says BTC and DOGE where v1 said XBT and XDG."""
