@@ -32,11 +32,12 @@ from k2_feeds.parsing import parse_trades
 from k2_lake.audit import (
     Scope,
     Verdict,
-    candles_reconciled,
     gold_reconciled,
+    minutes_reconciled,
     offsets_contiguous,
     offsets_recorded,
     rejected_of_day,
+    rollup_reconciled,
     silver_reconciled,
 )
 from k2_lake.candles import build_candles
@@ -124,9 +125,13 @@ def _checks(lake: Lake, engine: Engine, before: dict[str, int], day: date) -> It
     gold = Scope(TRADES_TABLE, day, before[TRADES_TABLE])
     yield conforms(TRADE_SCHEMA, lake, engine, gold)
     yield gold_reconciled(lake, engine, gold)
-    for name in TIMEFRAMES:
-        yield conforms(candle_schema(name), lake, engine, Scope(candle_name(name), day, None))
-        yield candles_reconciled(lake, engine, day, name)
+    for name, frame in TIMEFRAMES.items():
+        table = candle_name(name)
+        yield conforms(candle_schema(name), lake, engine, Scope(table, day, None))
+        if frame.source is None:
+            yield minutes_reconciled(lake, engine, Scope(table, day, before[table]))
+        else:
+            yield rollup_reconciled(lake, engine, day, name)
 
 
 def _pairs(full, do, kafka, *, trades, new, rounds, first_round):  # type: ignore[no-untyped-def]

@@ -6,7 +6,7 @@ its whole day.
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -21,10 +21,11 @@ from k2_assets.days import DAYS, day_of
 from k2_assets.resources import LakeResource, duckdb_engine
 from k2_assets.tables import MODE_TAG, PARTITION_TAG, TICK, asset_key
 from k2_lake.audit import (
-    candles_reconciled,
     gold_reconciled,
+    minutes_reconciled,
     offsets_contiguous,
     offsets_recorded,
+    rollup_reconciled,
     silver_reconciled,
 )
 from k2_lake.catalog import Lake
@@ -50,13 +51,8 @@ class Check:
     audit: Audit
 
 
-def table_checks(
-    table: str, checks: Iterable[Check], *, whole_day: bool = False
-) -> dg.AssetChecksDefinition:
-    """One step that runs all checks of a table, each blocking what is downstream in the run.
-
-    ``whole_day`` is for small tables, where a tick too checks everything.
-    """
+def table_checks(table: str, checks: Iterable[Check]) -> dg.AssetChecksDefinition:
+    """One step that runs all checks of a table, each blocking what is downstream in the run."""
     by_name = {c.name: c for c in checks}
     specs = [_spec(table, c) for c in by_name.values()]
 
@@ -66,7 +62,7 @@ def table_checks(
     ) -> Iterable[dg.AssetCheckResult]:
         opened = lake.open()
         engine = duckdb_engine(opened, duckdb)
-        scope = _scope(context, table, whole_day=whole_day)
+        scope = _scope(context, table)
         for name, check in by_name.items():
             verdict = check.audit(opened, engine, scope)
             yield dg.AssetCheckResult(
@@ -115,11 +111,11 @@ def _failures(schema: pandera.DataFrameSchema, rows: pl.DataFrame) -> list[str]:
     return []
 
 
-def _scope(context: dg.AssetCheckExecutionContext, table: str, *, whole_day: bool) -> Scope:
+def _scope(context: dg.AssetCheckExecutionContext, table: str) -> Scope:
     # Checks that are started alone, from the asset's page, may come without a day.
     named = context.run.tags.get(PARTITION_TAG)
     day = datetime.now(UTC).date() if named is None else day_of(named)
-    if whole_day or context.run.tags.get(MODE_TAG) != TICK:
+    if context.run.tags.get(MODE_TAG) != TICK:
         return Scope(table, day, None)
     event = context.instance.get_latest_materialization_event(asset_key(table))
     known: Mapping[str, Any] = (
@@ -167,24 +163,20 @@ def _silver(exchange: str) -> dg.AssetChecksDefinition:
 
 
 def _candles(name: str) -> dg.AssetChecksDefinition:
-    def reconciled(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
-        return candles_reconciled(lake, engine, scope.day, name)
+    def rules(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
+        # A day of candles is small: a tick too checks all of it.
+        return conforms(candle_schema(name), lake, engine, replace(scope, since=None))
 
-    sentence = (
-        "Sums equal those of the day's eligible trades."
+    def rollup(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
+        return rollup_reconciled(lake, engine, scope.day, name)
+
+    order = "low <= open, close, vwap <= high; aligned, unique, positive."
+    reconciled = (
+        Check("reconciled", "Sums equal those of the eligible trades.", minutes_reconciled)
         if TIMEFRAMES[name].source is None
-        else "Every candle equals what the day's 1m candles make."
+        else Check("reconciled", "Every candle equals what the day's 1m candles make.", rollup)
     )
-    return table_checks(
-        candle_name(name),
-        [
-            _rows_check(
-                candle_schema(name), "low <= open, close, vwap <= high; aligned, unique, positive."
-            ),
-            Check("reconciled", sentence, reconciled),
-        ],
-        whole_day=True,
-    )
+    return table_checks(candle_name(name), [Check("rules", order, rules), reconciled])
 
 
 CHECKS = [

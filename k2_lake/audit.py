@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
 import pyarrow.compute as pc
@@ -16,11 +16,11 @@ from pyiceberg.expressions import And, GreaterThanOrEqual, LessThanOrEqual
 from pyiceberg.table.snapshots import Snapshot
 
 from k2_lake.bronze import KAFKA, position
-from k2_lake.candles import candle_sql
+from k2_lake.candles import WINDOWS, candle_sql
 from k2_lake.catalog import Lake
 from k2_lake.engine import Engine
 from k2_lake.history import FIGURES, Change, Consumed, Mode, changes_since, consumed, snapshot_at
-from k2_lake.scan import Files, appended, of_day, planned
+from k2_lake.scan import Files, appended, between, of_day, planned
 from k2_lake.scope import Scope, Verdict
 from k2_lake.tables import (
     REJECTED_TABLE,
@@ -32,7 +32,7 @@ from k2_lake.tables import (
 )
 from k2_market.exchanges import EXCHANGES
 from k2_market.records import CANDLE, RAW_FRAME, REJECTED, TRADE
-from k2_market.timeframes import timeframe
+from k2_market.timeframes import day_bounds, timeframe
 
 _SPANS = """
 select epoch, kafka_partition, count(*) as frames,
@@ -64,12 +64,15 @@ select count(*) as n from (
   union all (select * from expected except all select * from ours)) d
 """
 _CANDLE_SUMS = """
-select sum(trade_count) as trades, sum(volume) as volume, sum(quote_volume) as quote from source
+select sum(trade_count) as trades, sum(volume) as volume, sum(quote_volume) as quote
+from source
+where window_start >= timestamp '{start}' and window_start < timestamp '{end}'
 """
 _TRADE_SUMS = """
 select sum(trade_count) as trades, sum(quantity) as volume,
   sum(cast(price as decimal(28,8)) * quantity) as quote
-from source where candle_eligible
+from source
+where candle_eligible and timestamp >= timestamp '{start}' and timestamp < timestamp '{end}'
 """
 
 
@@ -193,18 +196,39 @@ def gold_reconciled(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
     )
 
 
-def candles_reconciled(lake: Lake, engine: Engine, day: date, name: str) -> Verdict:
-    """Candles of 1m sum up to the day's trades; coarser ones are what the day's 1m candles make."""
-    frame = timeframe(name)
+def minutes_reconciled(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
+    """The 1m candles in scope sum up to the eligible trades of their windows.
+
+    After a tick only the stretch that its windows reach over is summed, so that the check too costs
+    what is new.
+    """
+    start, end = _stretch(lake, scope)
+    day = And(of_day("window_date", scope.day), between("window_start", start, end))
+    candles = planned(lake.table(scope.table), CANDLE.schema, day)
+    day = And(of_day("trade_date", scope.day), between("timestamp", start, end))
+    trades = planned(lake.table(TRADES_TABLE), TRADE.schema, day)
+    reach = {"start": start.isoformat(), "end": end.isoformat()}
+    ours = engine.query(_CANDLE_SUMS.format(**reach), {"source": candles}).to_pylist()[0]
+    theirs = engine.query(_TRADE_SUMS.format(**reach), {"source": trades}).to_pylist()[0]
+    same = all(_decimal(ours[k]) == _decimal(theirs[k]) for k in ours)
+    return Verdict(same, {**reach, **_text("candles", ours), **_text("source", theirs)})
+
+
+def _stretch(lake: Lake, scope: Scope) -> tuple[datetime, datetime]:
+    """From the first window that the commits in scope computed to the end of the last."""
+    changes = scope.changes(lake)
+    told = [_properties(c.snapshot).get(WINDOWS) for c in changes]
+    if not changes or None in told:
+        return day_bounds(scope.day)
+    bounds = [[datetime.fromisoformat(t) for t in json.loads(w)] for w in told if w is not None]
+    return min(b[0] for b in bounds), max(b[1] for b in bounds)
+
+
+def rollup_reconciled(lake: Lake, engine: Engine, day: date, name: str) -> Verdict:
+    """The day's candles of a coarser timeframe are what its 1m candles make. Raises UnknownName."""
     candles = planned(lake.table(candle_name(name)), CANDLE.schema, of_day("window_date", day))
-    if frame.source is None:
-        trades = planned(lake.table(TRADES_TABLE), TRADE.schema, of_day("trade_date", day))
-        ours = engine.query(_CANDLE_SUMS, {"source": candles}).to_pylist()[0]
-        theirs = engine.query(_TRADE_SUMS, {"source": trades}).to_pylist()[0]
-        same = all(_decimal(ours[k]) == _decimal(theirs[k]) for k in ours)
-        return Verdict(same, {**_text("candles", ours), **_text("source", theirs)})
     minutes = planned(lake.table(candle_name("1m")), CANDLE.schema, of_day("window_date", day))
-    expected = engine.query(candle_sql(frame), {"candles": minutes}, CANDLE.schema)
+    expected = engine.query(candle_sql(timeframe(name)), {"candles": minutes}, CANDLE.schema)
     found = engine.query(_DIFFERING, {"ours": candles, "expected": expected}).to_pylist()[0]["n"]
     return Verdict(
         not found, {"candles": candles.rows, "expected": expected.num_rows, "differing": found}

@@ -7,12 +7,13 @@ computation that changes nothing commits no rows.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
-from pyiceberg.expressions import And, BooleanExpression, GreaterThanOrEqual, LessThan
+from pyiceberg.expressions import And
 from pyiceberg.table import Table
 
 from k2_lake.catalog import Lake
@@ -20,12 +21,15 @@ from k2_lake.commit import commit, retry_conflicts
 from k2_lake.engine import Engine, Input, statement
 from k2_lake.history import Change, Consumed, Mode, changes_since, consumed, head_sequence
 from k2_lake.results import StepResult
-from k2_lake.scan import appended, of_day, planned
+from k2_lake.scan import appended, between, of_day, planned
 from k2_lake.tables import TRADES_TABLE, candle_name
 from k2_market.records import CANDLE, TRADE
 from k2_market.timeframes import Timeframe, timeframe
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# In the summary of a tick's commit: from where to where its windows reach, for people and checks.
+WINDOWS = "k2.windows"
 
 
 @retry_conflicts
@@ -50,10 +54,13 @@ def build_candles(
     head_before = head_sequence(table)
     before = engine.query("select * from candles", {"candles": old}, CANDLE.schema)
     partial = frame.source is None and not recompute and before.num_rows and _only_appends(pending)
+    extra = {}
     if partial:
         touched = _touched(engine, source, pending, frame)
+        start, end = _reach(touched, frame)
         windows = _of_windows(engine, source, day, touched, frame)
         rows = _replaced(before, windows)
+        extra = {WINDOWS: json.dumps([start.isoformat(), end.isoformat()])}
     else:
         windows = rows = _of_day(engine, source, day, frame)
     rows = rows.sort_by([(c, "ascending") for c in CANDLE.key])
@@ -67,6 +74,7 @@ def build_candles(
         days=[day] if differing else [],
         sources={source_name: done.after(day, changes, head_sequence(source))},
         figures=figures,
+        extra=extra,
     )
     return StepResult.of(table, before=head_before, changed=differing > 0, figures=figures)
 
@@ -118,13 +126,10 @@ def _of_windows(
     engine: Engine, source: Table, day: date, touched: pa.Table, frame: Timeframe
 ) -> pa.Table:
     """The candles of the touched windows, from all trades in them."""
-    starts: list[Any] = touched["us"].to_pylist()
-    start = EPOCH + timedelta(microseconds=min(starts))
-    end = EPOCH + timedelta(microseconds=max(starts)) + frame.length
+    start, end = _reach(touched, frame)
     exchanges: set[Any] = set(touched["exchange"].to_pylist())
-    trades = planned(
-        source, TRADE.schema, And(of_day("trade_date", day, exchanges), _between(start, end))
-    )
+    reached = And(of_day("trade_date", day, exchanges), between("timestamp", start, end))
+    trades = planned(source, TRADE.schema, reached)
     within = statement("trades_in_windows").format(
         us=frame.micros, start=start.isoformat(), end=end.isoformat()
     )
@@ -132,10 +137,11 @@ def _of_windows(
     return engine.query(candle_sql(frame, f"({within})"), inputs, CANDLE.schema)
 
 
-def _between(start: datetime, end: datetime) -> BooleanExpression:
-    return And(
-        GreaterThanOrEqual("timestamp", start.isoformat()), LessThan("timestamp", end.isoformat())
-    )
+def _reach(touched: pa.Table, frame: Timeframe) -> tuple[datetime, datetime]:
+    """From the start of the first window to the end of the last."""
+    starts: list[Any] = touched["us"].to_pylist()
+    start = EPOCH + timedelta(microseconds=min(starts))
+    return start, EPOCH + timedelta(microseconds=max(starts)) + frame.length
 
 
 def _replaced(before: pa.Table, windows: pa.Table) -> pa.Table:

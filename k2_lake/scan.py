@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from urllib.parse import urlparse
 
 import pyarrow as pa
-from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, In
+from pyiceberg.expressions import (
+    AlwaysTrue,
+    And,
+    BooleanExpression,
+    EqualTo,
+    GreaterThanOrEqual,
+    In,
+    LessThan,
+)
 from pyiceberg.manifest import DataFile, ManifestEntryStatus
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
@@ -51,6 +59,11 @@ def of_day(day_column: str, day: date, exchanges: Iterable[str] | None = None) -
     """The filter for one day, of some exchanges or all."""
     only: BooleanExpression = EqualTo(day_column, day)
     return only if exchanges is None else And(only, In("exchange", sorted(exchanges)))
+
+
+def between(column: str, start: datetime, end: datetime) -> BooleanExpression:
+    """The filter for instants in [start, end)."""
+    return And(GreaterThanOrEqual(column, start.isoformat()), LessThan(column, end.isoformat()))
 
 
 def planned(

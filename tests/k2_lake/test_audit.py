@@ -4,30 +4,34 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from k2_lake.audit import (
-    candles_reconciled,
     gold_reconciled,
+    minutes_reconciled,
     offsets_contiguous,
     offsets_recorded,
+    rollup_reconciled,
     silver_reconciled,
 )
 from k2_lake.bronze import begin_epoch
-from k2_lake.history import head_sequence, lineage
+from k2_lake.commit import commit
+from k2_lake.history import Mode, head_sequence, lineage
 from k2_lake.scope import Scope
-from k2_lake.tables import TRADES_TABLE, bronze_name, silver_name
+from k2_lake.tables import TRADES_TABLE, bronze_name, candle_name, silver_name
+from k2_market.records import TRADE
 from k2_market.timeframes import TIMEFRAMES
 from tests.frames import ARRIVAL, DAY0, Print, prints_table
 from tests.lakes import LakeDriver
 
 TODAY, ARRIVED = DAY0.date(), ARRIVAL.date()
-BRONZE, SILVER = bronze_name("binance"), silver_name("binance")
+BRONZE, SILVER, MINUTES = bronze_name("binance"), silver_name("binance"), candle_name("1m")
 PRINTS = [Print(n, n * 20_000, str(10 + n % 3), "0.5") for n in range(20)]
 
 
 def scopes(driver: LakeDriver, since: bool) -> dict[str, Scope]:
-    names = {BRONZE: ARRIVED, SILVER: ARRIVED, TRADES_TABLE: TODAY}
+    names = {BRONZE: ARRIVED, SILVER: ARRIVED, TRADES_TABLE: TODAY, MINUTES: TODAY}
     heads = {n: head_sequence(driver.lake.table(n)) if since else None for n in names}
     return {n: Scope(n, day, heads[n]) for n, day in names.items()}
 
@@ -39,7 +43,8 @@ def verdicts(driver: LakeDriver, over: dict[str, Scope]) -> list[tuple[bool, dic
         offsets_recorded(lake, engine, over[BRONZE]),
         silver_reconciled(lake, engine, over[SILVER], "binance"),
         gold_reconciled(lake, engine, over[TRADES_TABLE]),
-        *(candles_reconciled(lake, engine, TODAY, name) for name in TIMEFRAMES),
+        minutes_reconciled(lake, engine, over[MINUTES]),
+        *(rollup_reconciled(lake, engine, TODAY, name) for name in list(TIMEFRAMES)[1:]),
     ]
     return [(v.agrees, dict(v.figures)) for v in found]
 
@@ -99,3 +104,30 @@ def test_an_empty_lake_agrees(tmp_path: Path) -> None:
     driver = LakeDriver(tmp_path)
     for since in (True, False):
         assert all(agrees for agrees, _ in verdicts(driver, scopes(driver, since)))
+
+
+def test_a_tick_sums_the_stretch_of_its_windows_and_sees_what_is_wrong_there(
+    tmp_path: Path,
+) -> None:
+    driver = LakeDriver(tmp_path)
+    driver.receive(PRINTS)
+    driver.tick()
+    since = head_sequence(driver.lake.table(MINUTES))
+    driver.receive([Print(900, 65_000, "11", "1"), Print(901, 130_000, "11", "1")])
+    driver.tick()
+    scope = Scope(MINUTES, TODAY, since)
+    verdict = minutes_reconciled(driver.lake, driver.engine, scope)
+    assert verdict.agrees
+    assert (verdict.figures["start"], verdict.figures["end"]) == (
+        "2024-08-08T00:01:00+00:00",
+        "2024-08-08T00:03:00+00:00",
+    )
+    table = driver.lake.table(TRADES_TABLE)
+    extra = driver.rows(TRADES_TABLE)[-1] | {"trade_id": "x", "timestamp": DAY0.replace(minute=2)}
+    commit(
+        table,
+        add=[pa.Table.from_pylist([extra], schema=TRADE.schema)],
+        mode=Mode.APPEND,
+        days=[TODAY],
+    )
+    assert not minutes_reconciled(driver.lake, driver.engine, scope).agrees
