@@ -23,6 +23,7 @@ from k2_assets.definitions import definitions
 from k2_assets.resources import BROKER_FOLDER
 from k2_assets.tables import MODE_TAG, TICK
 from k2_cli.home import environment, locked_home, prepare_dagster
+from k2_cli.instance import make_ready
 from k2_cli.pacing import committed_offsets
 from k2_feeds.adapter import Channel
 from k2_feeds.adapters import adapter
@@ -40,7 +41,6 @@ from k2_lake.gold import pending_days
 from k2_lake.history import head_sequence
 from k2_lake.tables import (
     REJECTED_TABLE,
-    TABLES,
     TRADES_TABLE,
     candle_name,
     silver_name,
@@ -101,7 +101,7 @@ class _Replay:
     def run(self, tapes: Sequence[tuple[str, Path]]) -> Replayed:
         seen = head_sequence(self.lake.table(REJECTED_TABLE))
         with dg.DagsterInstance.get() as instance:
-            set_pool_limits(instance)
+            make_ready(instance)
             producing = threading.Thread(
                 target=self._produce, args=(tapes,), name="replay", daemon=True
             )
@@ -186,12 +186,6 @@ def summary(done: Replayed, seconds: float) -> list[tuple[str, str]]:
     ]
     failed = [("failed", name) for name in done.checks_failed]
     return [*((n, f"{v:,}") for n, v in lines), *failed, ("seconds", f"{seconds:.1f}")]
-
-
-def set_pool_limits(instance: dg.DagsterInstance) -> None:
-    """One run at a time for each table: the default limit lets a pool's first runs overlap."""
-    for table in TABLES:
-        instance.event_log_storage.set_concurrency_slots(table, 1)
 
 
 def _frames(path: Path) -> Iterator[list[Frame]]:

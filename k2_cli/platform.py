@@ -21,7 +21,7 @@ from k2_assets.ingest import drain
 from k2_assets.resources import BROKER_FOLDER
 from k2_cli.candles import recent_candles
 from k2_cli.home import ROOT, environment, locked_home, prepare_dagster
-from k2_cli.once import set_pool_limits
+from k2_cli.instance import make_ready
 from k2_cli.supervise import Service, Supervisor, answers, free_port, port_open, require_free
 from k2_feeds.broker import start_broker
 from k2_feeds.kafka import KafkaSettings, from_environment
@@ -151,7 +151,7 @@ def _start(services: Supervisor, wanted: Sequence[Service], console: Console) ->
 
     with console.status("starting") as status:
         with dg.DagsterInstance.get() as instance:
-            set_pool_limits(instance)
+            make_ready(instance)
         for service in wanted:
             status.update(f"starting the {service.name}")
             services.start(service)
@@ -172,7 +172,8 @@ def _show(lake: Lake, services: Supervisor, ports: Ports, console: Console) -> N
     console.print(_table(candles) if candles else "no candle yet; the Dagster UI shows why")
     console.print(f"Dagster   http://{HOST}:{ports.dagster}   lineage, runs, backfills")
     console.print(f"REST      http://{HOST}:{ports.api}/docs")
-    console.print(f'SQL       {BIN / "k2"} sql --home {lake.settings.home} "select * from gold.ohlcv_1m"')
+    query = '"select * from gold.ohlcv_1m"'
+    console.print(f"SQL       {BIN / 'k2'} sql --home {lake.settings.home} {query}")
     console.print(f"Logs      {services.log('feeds').parent}")
     console.print("Ctrl-C stops everything.")
 
