@@ -72,9 +72,11 @@ def feed(
 
 
 def default_instruments() -> list[str]:
-    """BTC, ETH and SOL in the quote currency of each exchange's example."""
+    """BTC, ETH and SOL in the quote currency, and of the contract, of each exchange's example."""
     return [
-        f"{e.name}:{base}-{e.example.split('-')[1]}" for e in EXCHANGES.values() for base in BASES
+        f"{e.name}:{base}-{e.example.partition('-')[2]}"
+        for e in EXCHANGES.values()
+        for base in BASES
     ]
 
 

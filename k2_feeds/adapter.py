@@ -166,7 +166,7 @@ class Adapter(Protocol):
     def announces_close(self, payload: bytes) -> bool:
         """Whether this control frame says that the exchange will close the connection soon.
 
-        The session then has the next one up before. Bitstamp: ``{"event":"bts:request_reconnect"}``.
+        The session then has the next one up before. Bitstamp: ``bts:request_reconnect``.
         Exchanges without such a message: always False. Never raises.
         """
 

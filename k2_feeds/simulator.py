@@ -1,7 +1,8 @@
 """The exchanges on loopback: a WebSocket server with their addresses, messages and live trades.
 
 One port serves all: ``/stream`` and ``/ws`` as Binance spot, ``/market/stream`` and ``/market/ws``
-as USD-M futures, ``/v2`` as Kraken. Run as ``python -m k2_feeds.simulator --port 0``: prints its
+as USD-M futures, ``/binance_coinm/stream`` as COIN-M futures, ``/v2`` as Kraken, ``/coinbase`` and
+``/bitstamp``. Run as ``python -m k2_feeds.simulator --port 0``: prints its
 endpoint, ``ws://127.0.0.1:<port>``, on a line and serves until SIGTERM.
 """
 
@@ -12,10 +13,11 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -25,11 +27,17 @@ from websockets.asyncio.server import serve as serve_websockets
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from k2_feeds.dialects import BinanceDialect, Client, Dialect, KrakenDialect
-from k2_feeds.synthetic import SYMBOLS, Fill, SyntheticMarket
+from k2_feeds.dialects.binance import BinanceDialect
+from k2_feeds.dialects.bitstamp import BitstampDialect
+from k2_feeds.dialects.coinbase import CoinbaseDialect
+from k2_feeds.dialects.dialect import Client, Dialect
+from k2_feeds.dialects.kraken import KrakenDialect
+from k2_feeds.synthetic import SYMBOLS, Fill, SyntheticMarket, is_contract
 
 _STEP_S = 0.05
 _HEARTBEAT_S = 1.0
+# Where contracts trade, and nothing else does.
+_OF_CONTRACTS = ("binance_coinm",)
 
 
 @dataclass
@@ -66,7 +74,7 @@ async def serve(
     """Simulated exchanges while the context lasts; on leaving, connections are closed.
 
     ``port`` 0 takes a free one. ``symbols`` are canonical, of those in ``synthetic``; each trades
-    ``rate`` times a second on each exchange.
+    ``rate`` times a second on each exchange that has it: contracts on COIN-M, pairs on all others.
     """
     exchanges = _exchanges(symbols, seed)
     by_path = {path: e for e in exchanges.values() for path in e.dialect.paths}
@@ -93,15 +101,20 @@ async def serve(
 
 
 def _exchanges(symbols: Sequence[str], seed: int) -> dict[str, SimulatedExchange]:
-    markets = [SyntheticMarket(symbols, _now_us(), seed + number) for number in range(3)]
-    spot, usdm, kraken = markets
-    return {
-        "binance": SimulatedExchange(BinanceDialect(spot.__contains__), spot),
-        "binance_usdm": SimulatedExchange(
-            BinanceDialect(usdm.__contains__, "/market", execution_type=True), usdm
-        ),
-        "kraken": SimulatedExchange(KrakenDialect(kraken.__contains__), kraken),
+    dialects: dict[str, Callable[[Callable[[str], bool]], Dialect]] = {
+        "binance": BinanceDialect,
+        "binance_usdm": partial(BinanceDialect, prefix="/market", execution_type=True),
+        "binance_coinm": partial(BinanceDialect, prefix="/binance_coinm", execution_type=True),
+        "kraken": KrakenDialect,
+        "coinbase": CoinbaseDialect,
+        "bitstamp": BitstampDialect,
     }
+    exchanges = {}
+    for number, (name, dialect) in enumerate(dialects.items()):
+        traded = [s for s in symbols if is_contract(s) == (name in _OF_CONTRACTS)]
+        market = SyntheticMarket(traded, _now_us(), seed + number)
+        exchanges[name] = SimulatedExchange(dialect(market.__contains__), market)
+    return exchanges
 
 
 async def _attend(exchange: SimulatedExchange, connection: ServerConnection) -> None:
@@ -143,9 +156,9 @@ async def _heartbeat(simulator: Simulator) -> None:
     while True:
         await asyncio.sleep(_HEARTBEAT_S)
         for exchange in simulator.exchanges.values():
-            frame = exchange.dialect.heartbeat()
-            if frame is not None:
-                broadcast(list(exchange.clients), frame)
+            for connection, client in list(exchange.clients.items()):
+                for frame in exchange.dialect.heartbeat(client, datetime.now(UTC)):
+                    broadcast([connection], frame)
 
 
 def _target(connection: ServerConnection) -> str:

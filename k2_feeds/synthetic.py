@@ -21,7 +21,12 @@ _LEVELS = {
     "DOGE": ("0.125", 5, 3),
 }
 _QUOTES = ("USDT", "USD")
-SYMBOLS = tuple(f"{base}-{quote}" for base in _LEVELS for quote in _QUOTES)
+PAIRS = tuple(f"{base}-{quote}" for base in _LEVELS for quote in _QUOTES)
+PERPETUALS = tuple(f"{base}-USD-PERP" for base in _LEVELS)
+SYMBOLS = (*PAIRS, *PERPETUALS)
+# What a contract is worth in quote currency; they trade in whole numbers.
+_CONTRACT_WORTH = {"BTC": 100}
+_USUAL_CONTRACT_WORTH = 10
 _ORDER_WORTH = 500.0  # quote currency, in the mean
 _MAX_FILLS = 5
 # An id per 10 us since 1970: below 100,000 trades a second no later start repeats an id.
@@ -40,11 +45,21 @@ class Fill:
     limit_order: bool
 
 
+def is_contract(symbol: str) -> bool:
+    """Whether a canonical symbol names a contract, such as ``BTC-USD-PERP``."""
+    return symbol.count("-") > 1
+
+
 class SyntheticSymbol:
     """The market of one symbol. Equal arguments and calls give equal trades."""
 
     def __init__(self, symbol: str, start_us: int, seed: int) -> None:
-        level, self._price_decimals, self._quantity_decimals = _LEVELS[symbol.split("-")[0]]
+        base = symbol.split("-")[0]
+        level, self._price_decimals, self._quantity_decimals = _LEVELS[base]
+        self._contract_worth = None
+        if is_contract(symbol):
+            self._contract_worth = _CONTRACT_WORTH.get(base, _USUAL_CONTRACT_WORTH)
+            self._quantity_decimals = 0
         self._random = Random(f"{seed} {symbol}")
         self._ticks = int(Decimal(level).scaleb(self._price_decimals))
         self._next_id = start_us // _IDS_EVERY_US
@@ -74,11 +89,11 @@ class SyntheticSymbol:
 
     def _fill(self, time_us: int, step: int, buy: bool, limit_order: bool) -> Fill:
         ticks = max(1, self._ticks + (step if buy else -step))
-        price = Decimal(ticks).scaleb(-self._price_decimals)
+        price, decimals = Decimal(ticks).scaleb(-self._price_decimals), self._quantity_decimals
         worth = self._random.expovariate(1 / _ORDER_WORTH) + 1
-        units = max(1, int(worth / float(price) * 10**self._quantity_decimals))
+        units = max(1, int(worth / (self._contract_worth or float(price)) * 10**decimals))
         trade_id, self._next_id = self._next_id, self._next_id + 1
-        quantity = Decimal(units).scaleb(-self._quantity_decimals)
+        quantity = Decimal(units).scaleb(-decimals)
         return Fill(trade_id, time_us, price, quantity, buy, limit_order)
 
 

@@ -24,7 +24,10 @@ EXCHANGES: dict[str, Exchange] = {
     for e in (
         Exchange("binance", "Binance spot", "BTC-USDT"),
         Exchange("binance_usdm", "Binance USD-M futures", "BTC-USDT"),
+        Exchange("binance_coinm", "Binance COIN-M futures (in contracts)", "BTC-USD-PERP"),
         Exchange("kraken", "Kraken spot", "BTC-USD"),
+        Exchange("coinbase", "Coinbase Exchange", "BTC-USD"),
+        Exchange("bitstamp", "Bitstamp", "BTC-USD"),
     )
 }
 

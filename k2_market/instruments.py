@@ -24,7 +24,7 @@ QUOTE_CURRENCIES: tuple[str, ...] = tuple(
         reverse=True,
     )
 )
-_DELIVERY = re.compile(r"^(?P<pair>[^_]+)_(?P<suffix>PERP|\d{6})$")
+_CONTRACT = re.compile(r"^(?P<pair>[^_-]+)[_-](?P<suffix>PERP|\d{6})$")
 
 
 def canonical_asset(code: str) -> str:
@@ -50,12 +50,13 @@ def split_pair(pair: str) -> tuple[str, str] | None:
 def canonical_symbol(exchange_symbol: str) -> str | None:
     """``BTCUSDT``, ``btcusdt``, ``XBT/USDT``, ``BTC-USDT`` give ``BTC-USDT``; None if unreadable.
 
-    A delivery future keeps its suffix: ``BTCUSDT_240927`` gives ``BTC-USDT-240927``.
+    A future keeps its suffix: ``BTCUSDT_240927`` gives ``BTC-USDT-240927``, ``BTCUSD_PERP`` and
+    ``btcusd-perp`` give ``BTC-USD-PERP``.
     """
-    delivery = _DELIVERY.match(exchange_symbol.upper())
-    if delivery:
-        pair = canonical_symbol(delivery["pair"])
-        return None if pair is None else f"{pair}-{delivery['suffix']}"
+    contract = _CONTRACT.match(exchange_symbol.upper())
+    if contract:
+        pair = canonical_symbol(contract["pair"])
+        return None if pair is None else f"{pair}-{contract['suffix']}"
     for separator in ("/", "-"):
         base, found, quote = exchange_symbol.partition(separator)
         if found:

@@ -36,7 +36,7 @@ _CHANNELS = {
     Channel.OTHER,
 )
 # Control messages of v1, which a session meets when it connects without /v2.
-_V1_EVENTS = {"heartbeat", "systemStatus", "subscriptionStatus", "pong", "error"}
+_V1_EVENTS = ("heartbeat", "systemStatus", "subscriptionStatus", "pong", "error")
 _CHANNEL, _SYMBOL = b'{"channel":"', b'"symbol":"'
 _UNKNOWN = Route(Channel.UNKNOWN)
 _Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]

@@ -14,6 +14,7 @@ from tests.frames import bronze_rows, frame_table
 
 BINANCE = adapter("binance")
 USDM = adapter("binance_usdm")
+COINM = adapter("binance_coinm")
 RECEIVED = 1723161254087896
 TRADE = {
     "e": "trade",
@@ -167,6 +168,28 @@ def test_addresses_differ_by_market_and_can_be_replaced() -> None:
     assert BINANCE.url(["BTC-USDT"]) == "wss://stream.binance.com:9443/stream"
     assert USDM.url(["BTC-USDT"]) == "wss://fstream.binance.com/market/stream"
     assert USDM.url([], "ws://127.0.0.1:9000") == "ws://127.0.0.1:9000/market/stream"
+    assert COINM.url(["BTC-USD-PERP"]) == "wss://dstream.binance.com/stream"
+    assert COINM.url([], "ws://127.0.0.1:9000") == "ws://127.0.0.1:9000/binance_coinm/stream"
+
+
+@pytest.mark.parametrize(
+    ("exchange_symbol", "symbol"),
+    [("BTCUSD_PERP", "BTC-USD-PERP"), ("BTCUSD_240927", "BTC-USD-240927")],
+)
+def test_a_coinm_trade_counts_contracts(exchange_symbol: str, symbol: str) -> None:
+    data = TRADE | {"s": exchange_symbol, "q": "17", "p": "61837.6", "X": "MARKET"}
+    (row,) = rows("binance_coinm", combined(data, f"{exchange_symbol.lower()}@trade"))
+    assert (row["exchange"], row["symbol"], row["currency"]) == ("binance_coinm", symbol, "USD")
+    assert (row["price"], row["quantity"]) == (Decimal("61837.6"), Decimal(17))
+    assert (row["exchange_symbol"], row["candle_eligible"]) == (exchange_symbol, True)
+    assert COINM.exchange_symbol(symbol) == exchange_symbol
+    (message,) = COINM.subscribe([symbol])
+    assert json.loads(message)["params"] == [f"{exchange_symbol.lower()}@trade"]
+
+
+def test_a_shutdown_of_the_server_announces_the_end_of_the_connection() -> None:
+    assert BINANCE.announces_close(b'{"e":"serverShutdown","E":1770123456789}')
+    assert not BINANCE.announces_close(b'{"result":null,"id":1}')
 
 
 def test_every_message_of_a_subscription_is_awaited() -> None:
@@ -193,7 +216,7 @@ def test_every_message_of_a_subscription_is_awaited() -> None:
     ],
 )
 def test_answers_to_a_subscription_are_recognised(payload: bytes, answer: Answer | None) -> None:
-    assert BINANCE.answer(payload) == answer
+    assert BINANCE.answers(payload) == ([] if answer is None else [answer])
 
 
 def test_symbols_are_spelt_as_in_trades() -> None:

@@ -166,4 +166,4 @@ def test_each_symbol_of_a_subscription_is_awaited() -> None:
     ],
 )
 def test_answers_to_a_subscription_are_recognised(payload: bytes, answer: Answer | None) -> None:
-    assert KRAKEN.answer(payload) == answer
+    assert KRAKEN.answers(payload) == ([] if answer is None else [answer])

@@ -30,9 +30,32 @@ KRAKEN_TRADE = (
 )
 KRAKEN = b'{"channel":"trade","type":"update","data":[%s]}' % KRAKEN_TRADE
 KRAKEN_TWO = b'{"channel":"trade","type":"snapshot","data":[%s,%s]}' % (KRAKEN_TRADE, KRAKEN_TRADE)
+COINBASE = (
+    b'{"type":"match","trade_id":10,"sequence":50,"maker_order_id":"ac928c66","side":"sell",'
+    b'"taker_order_id":"132fb6ae","time":"2024-08-08T21:16:00.512060Z","product_id":"BTC-USD",'
+    b'"size":"5.23512","price":"61837.63"}'
+)
+BITSTAMP = (
+    b'{"data":{"id":351267343,"timestamp":"1723161255","amount":0.02,"amount_str":"0.02000000",'
+    b'"price":61837,"price_str":"61837.00","type":1,"microtimestamp":"1723161255342041",'
+    b'"buy_order_id":1,"sell_order_id":2},"channel":"live_trades_btcusd","event":"trade"}'
+)
+COINM = BINANCE.replace(b"btcusdt", b"btcusd_perp").replace(b"BTCUSDT", b"BTCUSD_PERP")
 USUAL = {
     "binance": [BINANCE, BARE, AGGREGATED, b'{"result":null,"id":1}', b'{"lastUpdateId":1}'],
     "binance_usdm": [BINANCE, BINANCE.replace(b'"m":', b'"X":"NA","m":'), AGGREGATED],
+    "binance_coinm": [COINM, COINM.replace(b'"m":', b'"X":"NA","m":'), AGGREGATED],
+    "coinbase": [
+        COINBASE,
+        COINBASE.replace(b"match", b"last_match"),
+        b'{"type":"heartbeat","last_trade_id":10,"product_id":"BTC-USD","sequence":51}',
+        b'{"type":"ticker","product_id":"BTC-USD"}',
+    ],
+    "bitstamp": [
+        BITSTAMP,
+        b'{"event":"bts:request_reconnect","channel":"","data":null}',
+        b'{"data":{"bids":[],"asks":[]},"channel":"order_book_btcusd","event":"data"}',
+    ],
     "kraken": [KRAKEN, KRAKEN_TWO, b'{"channel":"heartbeat"}', b'{"channel":"book","data":[]}'],
 }
 
@@ -177,7 +200,9 @@ _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["e", "s", "data", "channel", "stream", "T"]), inner)
+        | st.dictionaries(
+            st.sampled_from(["e", "s", "data", "channel", "stream", "T", "type", "event"]), inner
+        )
     ),
     max_leaves=12,
 )
@@ -191,7 +216,8 @@ def test_no_document_makes_an_adapter_raise(exchange: str) -> None:
     @given(_JSON.map(lambda found: json.dumps(found).encode()) | st.binary())
     def check(payload: bytes) -> None:
         venue.classify(payload)
-        venue.answer(payload)
+        venue.answers(payload)
+        venue.announces_close(payload)
         assert_none_is_lost(parse(exchange, payload), 1)
 
     check()

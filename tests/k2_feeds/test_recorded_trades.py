@@ -135,6 +135,38 @@ def test_odd_messages_are_all_accounted_for(shared_data: Path, exchange: str) ->
 
 
 @pytest.mark.data
+@pytest.mark.parametrize(
+    ("exchange", "venue", "trades", "control", "other"),
+    [
+        ("coinbase", "COINBASE", 4, 2, 4),
+        ("bitstamp", "BITSTAMP", 0, 2, 1),
+        ("binance_coinm", "BINANCE_DELIVERY", 0, 0, 1),
+    ],
+)
+def test_odd_messages_are_what_they_are(
+    shared_data: Path, exchange: str, venue: str, trades: int, control: int, other: int
+) -> None:
+    payloads = _odd_messages(shared_data, lambda name: name == venue)
+    parsed = parse_trades(exchange, table(payloads, LATER))
+    found = (len(parsed.trades), parsed.control, parsed.other, parsed.rejected.to_pylist())
+    assert found == (trades, control, other, [])
+
+
+@pytest.mark.data
+def test_the_side_of_a_recorded_match_is_turned_to_the_takers(shared_data: Path) -> None:
+    parsed = parse_trades(
+        "coinbase", table(_odd_messages(shared_data, lambda name: name == "COINBASE"), LATER)
+    )
+    columns = ("exchange_symbol", "trade_id", "price", "quantity", "side")
+    assert [tuple(map(str, map(row.get, columns))) for row in parsed.trades.to_pylist()] == [
+        ("BAND-GBP", "881613", "14.77750000", "0.04000000", "buy"),
+        ("SKL-GBP", "82007", "0.57520000", "1008.20000000", "sell"),
+        ("BTC-USD", "147587438", "57786.82000000", "0.00031874", "buy"),
+        ("BTC-USD", "10", "400.23000000", "5.23512000", "buy"),
+    ]
+
+
+@pytest.mark.data
 def test_captured_kraken_frames_are_trades_or_control(shared_data: Path) -> None:
     parsed = parse_trades("kraken", _recorded_at(shared_data / "kraken_v2/real_frames.jsonl"))
     assert_none_is_lost(parsed, 7)

@@ -21,7 +21,7 @@ from websockets.exceptions import InvalidStatus
 from k2_feeds.adapter import Channel
 from k2_feeds.adapters import ADAPTERS, adapter
 from k2_feeds.simulator import serve
-from k2_feeds.synthetic import SYMBOLS, SyntheticMarket, SyntheticSymbol
+from k2_feeds.synthetic import PAIRS, PERPETUALS, SyntheticMarket, SyntheticSymbol
 
 START_US = 1_790_000_000_000_000
 
@@ -29,7 +29,7 @@ START_US = 1_790_000_000_000_000
 async def _listen(exchange: str, symbols: list[str], count: int, rate: float) -> list[bytes]:
     venue = adapter(exchange)
     async with (
-        serve(symbols=SYMBOLS[:4], rate=rate) as simulator,
+        serve(symbols=(*PAIRS[:4], *PERPETUALS[:2]), rate=rate) as simulator,
         connect(venue.url(symbols, simulator.endpoint), proxy=None, close_timeout=0.2) as socket,
     ):
         for message in venue.subscribe(symbols):
@@ -50,9 +50,9 @@ async def _talk(path: str, messages: list[dict[str, Any]], count: int) -> list[A
 @pytest.mark.parametrize("exchange", sorted(ADAPTERS))
 def test_trades_are_read_by_the_adapter_without_a_gap_in_their_ids(exchange: str) -> None:
     venue = adapter(exchange)
-    symbols = list(SYMBOLS[:2])
+    symbols = list(PERPETUALS[:2] if exchange == "binance_coinm" else PAIRS[:2])
     frames = asyncio.run(_listen(exchange, symbols, 400, rate=400))
-    answers = [answer for frame in frames if (answer := venue.answer(frame)) is not None]
+    answers = [answer for frame in frames for answer in venue.answers(frame)]
     assert {answer.key for answer in answers if answer.accepted} == venue.awaited(symbols)
     trades = [frame for frame in frames if venue.classify(frame).channel is Channel.TRADES]
     assert {venue.classify(frame).channel for frame in frames} <= {Channel.TRADES, Channel.CONTROL}
@@ -112,8 +112,7 @@ def test_kraken_refuses_an_unknown_pair_and_serves_the_others() -> None:
     answers = [f for f in frames if f.get("method") == "subscribe"]
     assert [a["success"] for a in answers] == [False, True]
     assert answers[0]["error"] == "Currency pair not supported FOO/USD"
-    refusal = adapter("kraken").answer(json.dumps(answers[0]).encode())
-    assert refusal is not None
+    (refusal,) = adapter("kraken").answers(json.dumps(answers[0]).encode())
     assert (refusal.accepted, refusal.key) == (False, "FOO/USD")
     assert any(f.get("channel") == "trade" for f in frames)
 
@@ -199,3 +198,79 @@ def test_a_market_started_again_goes_on_above_its_earlier_ids() -> None:
     assert orders[0][0].trade_id > last
     assert "BTC-USD" in again
     assert "ETH-USD" not in again
+
+
+def _coinbase(*products: str) -> dict[str, Any]:
+    channels = [{"name": name, "product_ids": products} for name in ("matches", "heartbeat")]
+    return {"type": "subscribe", "channels": channels}
+
+
+def test_coinbase_lists_what_stands_and_refuses_a_message_with_an_unknown_product() -> None:
+    messages = [_coinbase("BTC-USDT"), _coinbase("FOO-USD"), {"type": "dance"}]
+    frames = asyncio.run(_talk("/coinbase", messages, 30))
+    told = [f for f in frames if f["type"] in ("subscriptions", "error")]
+    assert [f["type"] for f in told] == ["subscriptions", "error", "error"]
+    assert told[0]["channels"][0] == {"name": "matches", "product_ids": ["BTC-USDT"]}
+    assert told[1]["reason"] == "FOO-USD is not a valid product"
+
+
+def test_coinbase_repeats_the_last_match_to_a_new_subscriber_and_beats_each_second() -> None:
+    async def late() -> tuple[list[Any], list[Any]]:
+        async with serve(symbols=("BTC-USDT",), rate=20) as simulator:
+            ask = adapter("coinbase").subscribe(["BTC-USDT"])[0]
+            address = simulator.endpoint + "/coinbase"
+            async with connect(address, proxy=None) as early:
+                await early.send(ask)
+                before = [json.loads(await early.recv())]
+                while before[-1]["type"] != "match":
+                    before.append(json.loads(await early.recv()))
+                async with connect(address, proxy=None) as socket:
+                    await socket.send(ask)
+                    after = [json.loads(await socket.recv())]
+                    while after[-1]["type"] != "heartbeat":
+                        after.append(json.loads(await socket.recv()))
+                return before, after
+
+    before, after = asyncio.run(late())
+    assert [m["type"] for m in after[:3]] == ["subscriptions", "last_match", "match"]
+    assert after[1]["trade_id"] >= before[-1]["trade_id"]
+    assert after[2]["trade_id"] == after[1]["trade_id"] + 1
+    matches = [m["trade_id"] for m in after if m["type"] == "match"]
+    assert (after[-1]["last_trade_id"], after[-1]["product_id"]) == (matches[-1], "BTC-USDT")
+
+
+def test_bitstamp_acknowledges_an_unknown_pair_and_refuses_what_is_no_channel() -> None:
+    messages = [
+        {"event": "bts:subscribe", "data": {"channel": "live_trades_foousd"}},
+        {"event": "bts:subscribe", "data": {"channel": "live_trades_BTC/USD"}},
+        {"event": "bts:subscribe"},
+        {"event": "bts:heartbeat"},
+    ]
+    first, second, third, beat = asyncio.run(_talk("/bitstamp", messages, 4))
+    assert first["event"] == "bts:subscription_succeeded"
+    assert (second["event"], second["channel"]) == ("bts:error", "")
+    assert second["data"]["message"] == "Invalid channel provided."
+    assert third["data"]["message"] == "Bad subscription string."
+    assert beat["data"] == {"status": "success"}
+
+
+def test_contracts_trade_in_whole_numbers_and_on_their_exchange_alone() -> None:
+    subscribe = [{"method": "SUBSCRIBE", "params": ["btcusd_perp@trade"], "id": 1}]
+
+    async def talk() -> tuple[list[Any], list[Any]]:
+        async with serve(symbols=("BTC-USD-PERP", "BTC-USD"), rate=200) as simulator:
+            found = []
+            for path in ("/binance_coinm/stream", "/coinbase"):
+                asked = subscribe if "coinm" in path else [_coinbase("BTC-USD-PERP")]
+                async with connect(simulator.endpoint + path, proxy=None) as socket:
+                    await socket.send(json.dumps(asked[0]))
+                    count = 50 if "coinm" in path else 1
+                    found.append([json.loads(await socket.recv()) for _ in range(count)])
+            return found[0], found[1]
+
+    (answer, *trades), (refusal,) = asyncio.run(talk())
+    assert answer == {"result": None, "id": 1}
+    assert {t["stream"] for t in trades} == {"btcusd_perp@trade"}
+    assert {(t["data"]["s"], t["data"]["X"]) for t in trades} == {("BTCUSD_PERP", "MARKET")}
+    assert all(t["data"]["q"].isdigit() and int(t["data"]["q"]) > 0 for t in trades)
+    assert refusal["reason"] == "BTC-USD-PERP is not a valid product"

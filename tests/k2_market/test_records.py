@@ -40,11 +40,18 @@ def test_a_record_by_another_day_is_otherwise_the_same() -> None:
 
 
 def test_exchanges_are_known_by_name_and_their_examples_are_canonical() -> None:
-    assert list(EXCHANGES) == ["binance", "binance_usdm", "kraken"]
+    assert list(EXCHANGES) == [
+        "binance",
+        "binance_usdm",
+        "binance_coinm",
+        "kraken",
+        "coinbase",
+        "bitstamp",
+    ]
     assert all(e.name == name for name, e in EXCHANGES.items())
     assert all(canonical_symbol(e.example) == e.example for e in EXCHANGES.values())
     assert exchange("kraken").title == "Kraken spot"
     with pytest.raises(
-        UnknownName, match=r"unknown exchange 'nyse'\. Known: binance, binance_usdm"
+        UnknownName, match=r"unknown exchange 'nyse'\. Known: binance, binance_coinm"
     ):
         exchange("nyse")

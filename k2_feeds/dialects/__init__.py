@@ -1,0 +1,1 @@
+"""What the exchanges' servers say, for the simulator: one dialect for each protocol."""

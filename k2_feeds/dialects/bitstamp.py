@@ -1,0 +1,79 @@
+"""Bitstamp's server. Source: "Websocket API v2" (Subscriptions, Live ticker, Heartbeat)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from k2_feeds.dialects.dialect import Client, dump, request
+from k2_feeds.synthetic import Fill
+from k2_market.instruments import canonical_symbol
+
+_TRADES = re.compile(r"live_trades_([a-z0-9]+(-perp)?)")
+
+
+@dataclass
+class BitstampDialect:
+    """Bitstamp: a pair that does not exist is acknowledged and silent, a bad name is refused."""
+
+    known: Callable[[str], bool]
+    paths: tuple[str, ...] = ("/bitstamp",)
+
+    def greet(self, client: Client, now: datetime) -> list[str]:  # noqa: ARG002
+        """Nothing."""
+        return []
+
+    def answer(self, client: Client, message: str, now: datetime) -> list[str]:  # noqa: ARG002
+        """An acknowledgement with the channel, an error without, or the answer to a heartbeat."""
+        asked = request(message)
+        if asked.get("event") == "bts:heartbeat":
+            return [_frame("bts:heartbeat", "", {"status": "success"})]
+        data = asked.get("data")
+        channel = data.get("channel") if isinstance(data, dict) else None
+        if asked.get("event") != "bts:subscribe" or not isinstance(channel, str):
+            return [_error("Bad subscription string.")]
+        found = _TRADES.fullmatch(channel)
+        if found is None:
+            return [_error("Invalid channel provided.")]
+        symbol = canonical_symbol(found[1])
+        if symbol is not None and self.known(symbol):
+            client.symbols.add(symbol)
+        return [_frame("bts:subscription_succeeded", channel, {})]
+
+    def trades(self, path: str, symbol: str, orders: list[list[Fill]]) -> list[str]:  # noqa: ARG002
+        """A frame for each fill."""
+        channel = "live_trades_" + symbol.replace("-", "", 1).lower()
+        return [_trade(channel, fill) for order in orders for fill in order]
+
+    def heartbeat(self, client: Client, now: datetime) -> list[str]:  # noqa: ARG002
+        """Nothing: it only answers the client's."""
+        return []
+
+
+def request_reconnect() -> str:
+    """The frame that asks the client to connect anew, within seconds."""
+    return dump({"event": "bts:request_reconnect", "channel": "", "data": None})
+
+
+def _trade(channel: str, fill: Fill) -> str:
+    # By hand: the numbers must be written with their digits, not through a float.
+    price, amount = f"{fill.price:f}", f"{fill.quantity:f}"
+    maker, taker = 2 * fill.trade_id, 2 * fill.trade_id + 1
+    buyer, seller = (taker, maker) if fill.buy else (maker, taker)
+    return (
+        f'{{"data":{{"id":{fill.trade_id},"timestamp":"{fill.time_us // 1_000_000}",'
+        f'"amount":{amount},"amount_str":"{amount}","price":{price},"price_str":"{price}",'
+        f'"type":{0 if fill.buy else 1},"microtimestamp":"{fill.time_us}",'
+        f'"buy_order_id":{buyer},"sell_order_id":{seller}}},'
+        f'"channel":"{channel}","event":"trade"}}'
+    )
+
+
+def _frame(event: str, channel: str, data: dict[str, object]) -> str:
+    return dump({"event": event, "channel": channel, "data": data})
+
+
+def _error(message: str) -> str:
+    return _frame("bts:error", "", {"code": None, "message": message})
