@@ -19,6 +19,7 @@ from benchmarks.figures import Figure, Progress
 from benchmarks.market import Market
 
 RESULTS = Path(__file__).parent / "results" / "chain.json"
+PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 DAY = date(2024, 8, 8)
 WIDTH = 110  # of the table where there is no terminal
 
@@ -90,6 +91,8 @@ def main(
         figures = measure(names, sizes, Path(folder), lambda text: status.update(f"{text} ..."))
     console.print(report.table(figures))
     report.write(output, figures, {"only": [str(n) for n in names], **asdict(sizes)})
+    if output == RESULTS and names == list(Name) and not quick:
+        report.document(PAGE, figures)
     console.print(f"kept in {os.path.relpath(output)}")
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from benchmarks.figures import Figure
 from benchmarks.machine import facts
 
+BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 _VERDICTS = {None: "", True: "reached", False: "MISSED"}
 
 
@@ -48,6 +49,25 @@ def write(path: Path, figures: Sequence[Figure], settings: Mapping[str, object])
         ],
     }
     path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def document(page: Path, figures: Sequence[Figure]) -> None:
+    """Write the same table into a page of the documentation, between its two markers."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    machine = facts()
+    told = (
+        f"Measured {datetime.now(UTC):%Y-%m-%d}, {machine['cores']} cores ({machine['processor']}), "
+        f"Python {machine['python']}; medians of {len(figures[0].runs)} rounds."
+    )
+    lines = ["| figure | unit | median | lowest | highest | to reach | |"]
+    lines += ["| --- | --- | ---: | ---: | ---: | ---: | --- |"]
+    for f in figures:
+        numbers = " | ".join(text(n) for n in (f.value, min(f.runs), max(f.runs)))
+        verdict = _VERDICTS[f.reached]
+        lines.append(f"| {f.name} | {f.unit} | {numbers} | {_to_reach(f)} | {verdict} |")
+    body = "\n".join(lines)
+    page.write_text(f"{before}{BEGIN}\n\n{told}\n\n{body}\n\n{END}{after}", encoding="utf-8")
 
 
 def _to_reach(figure: Figure) -> str:
