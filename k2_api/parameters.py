@@ -34,7 +34,7 @@ class RangeParameters(BaseModel):
         "case. Default: all.",
     )
     exchange: str | None = Field(
-        None, max_length=64, description="Such as binance, binance_usdm or kraken. Default: all."
+        None, max_length=64, description="Such as binance, coinbase or kraken. Default: all."
     )
     start: str | None = Field(
         None,

@@ -1,6 +1,6 @@
 """Bitstamp: addresses, subscriptions, frames and trades of its public feed.
 
-Source: "Websocket API v2" of Bitstamp (Subscriptions, Channels, Live ticker, Forced reconnection).
+Source: "Websocket API v2" of Bitstamp (Subscriptions, Channels, Live ticker).
 """
 
 from __future__ import annotations
