@@ -13,10 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from k2_feeds.adapter import WIRE_ERRORS, Adapter, Channel, Fault, TradeColumns
 from k2_feeds.adapters import adapter
+from k2_feeds.archives.rows import describe, read_rows
 from k2_feeds.faults import shown
+from k2_feeds.frame import Origin
 from k2_market import exact
 from k2_market.instruments import canonical_symbol, quote_currency
 from k2_market.records import PRICE, QUANTITY, REJECTED, TRADE
@@ -24,6 +27,7 @@ from k2_market.trade_rules import broken
 
 _COORDINATES = ("epoch", "kafka_partition", "kafka_offset")
 _KIND = "trades"
+_PLACE = ("origin", "sequence", "payload")
 # Trades on their way: with the position of their frame in the batch.
 _POSITION = "position"
 _POSITIONED = TRADE.schema.append(pa.field(_POSITION, pa.int64()))
@@ -80,8 +84,13 @@ def parse_trades(exchange: str, frames: pa.Table) -> ParsedTrades:
     venue = adapter(exchange)
     frames = frames.combine_chunks()
     payloads: list[Any] = frames["payload"].to_pylist()
-    found = _read(venue, payloads)
-    tables = [_trades(venue, part, frames, found.faults) for part in _by_type(found)]
+    live, archived = _by_origin(frames)
+    found = _read(venue, payloads, live)
+    tables = [
+        _trades(venue, venue.columns(part.rows), part, frames, found.faults)
+        for part in _by_type(found)
+    ]
+    tables += _archived(venue, payloads, archived, frames, found.faults)
     trades = pa.concat_tables(tables) if tables else _POSITIONED.empty_table()
     if len(tables) > 1 or found.reread:
         trades = trades.sort_by([(_POSITION, "ascending"), ("frame_index", "ascending")])
@@ -93,17 +102,40 @@ def parse_trades(exchange: str, frames: pa.Table) -> ParsedTrades:
     )
 
 
-def _read(venue: Adapter, payloads: list[bytes]) -> _Found:
+def _by_origin(frames: pa.Table) -> tuple[list[int], list[int]]:
+    """The positions of frames that came by a connection, and of rows of archives."""
+    archived = pc.equal(frames["origin"], pa.scalar(Origin.ARCHIVE.value)).to_pylist()
+    if True not in archived:
+        return list(range(len(archived))), []
+    rows = [i for i, is_archived in enumerate(archived) if is_archived]
+    return [i for i, is_archived in enumerate(archived) if not is_archived], rows
+
+
+def _archived(
+    venue: Adapter,
+    payloads: list[bytes],
+    positions: list[int],
+    frames: pa.Table,
+    faults: list[tuple[int, Fault]],
+) -> list[pa.Table]:
+    found = read_rows(payloads, positions)
+    faults += found.faults
+    parts = [(_Found(f.positions, [0] * len(f.positions)), f.columns) for f in found.files]
+    return [_trades(venue, columns, part, frames, faults) for part, columns in parts]
+
+
+def _read(venue: Adapter, payloads: list[bytes], positions: list[int]) -> _Found:
+    """What the frames at these positions hold."""
+    if len(positions) < len(payloads):
+        payloads = [payloads[i] for i in positions]
     decoded, refused = _decode(venue, payloads)
     frame, index, rows = venue.rows(decoded)
-    found = _Found(frame, index, rows)
+    unusual = set(refused)
+    usual = [p for i, p in enumerate(positions) if i not in unusual] if refused else positions
+    found = _Found([usual[i] for i in frame], index, rows)
     found.channels[Channel.CONTROL] = len(decoded) - len(set(frame))
-    if refused:
-        unusual = set(refused)
-        usual = [i for i in range(len(payloads)) if i not in unusual]
-        found.frame = [usual[i] for i in frame]
-    for position in refused:
-        _reread(venue, payloads[position], position, found)
+    for refusal in refused:
+        _reread(venue, payloads[refusal], positions[refusal], found)
     return found
 
 
@@ -146,9 +178,13 @@ def _by_type(found: _Found) -> Iterator[_Found]:
 
 
 def _trades(
-    venue: Adapter, part: _Found, frames: pa.Table, faults: list[tuple[int, Fault]]
+    venue: Adapter,
+    columns: TradeColumns,
+    part: _Found,
+    frames: pa.Table,
+    faults: list[tuple[int, Fault]],
 ) -> pa.Table:
-    table, refused = _assemble(venue.exchange, venue.columns(part.rows), part, frames)
+    table, refused = _assemble(venue.exchange, columns, part, frames)
     table = _without(table, refused, faults)
     return _without(table, {b.row: (b.reason, b.detail) for b in broken(table)}, faults)
 
@@ -234,8 +270,17 @@ def _rejected(exchange: str, faults: list[tuple[int, Fault]], frames: pa.Table) 
         "exchange": pa.repeat(exchange, len(faults)),
         "kind": pa.repeat(_KIND, len(faults)),
         "reason": pa.array([fault.reason for _, fault in faults], pa.string()),
-        "detail": pa.array([fault.detail for _, fault in faults], pa.string()),
+        "detail": pa.array(_details(faults, origin), pa.string()),
         "frame_index": pa.array([fault.frame_index for _, fault in faults], pa.int32()),
     }
     arrays = [cells[n] if n in cells else origin[n] for n in REJECTED.columns]
     return pa.table(arrays, schema=REJECTED.schema)
+
+
+def _details(faults: list[tuple[int, Fault]], origin: pa.Table) -> list[str]:
+    """What was found; in an archive's row, after the file and the number of the line."""
+    rows = zip(faults, *(origin[n].to_pylist() for n in _PLACE), strict=True)
+    return [
+        describe(payload, sequence) + fault.detail if came == Origin.ARCHIVE else fault.detail
+        for (_, fault), came, sequence, payload in rows
+    ]

@@ -10,8 +10,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from k2_market.records import INSTANT
+
+LARGEST_ID = 2**63 - 2
 
 if TYPE_CHECKING:
     _Convert = Callable[[pa.Array[Any]], pa.Array[Any]]
@@ -35,6 +38,22 @@ def instants(values: pa.Array[Any]) -> tuple[pa.Array[Any], list[int]]:
     digits beyond microseconds. A null is no refusal.
     """
     return _convert(values, lambda part: part.cast(INSTANT))
+
+
+def integers(texts: pa.Array[Any], most: int = LARGEST_ID) -> tuple[pa.Array[Any], list[int]]:
+    """The whole numbers from 0 to ``most`` that ``texts`` write.
+
+    Also the positions of those refused, which are null in the result.
+    """
+    return _convert(texts, lambda part: _within(part.cast(pa.int64()), most))
+
+
+def _within(numbers: pa.Array[Any], most: int) -> pa.Array[Any]:
+    bounds = pc.min_max(numbers)
+    least, largest = bounds["min"].as_py(), bounds["max"].as_py()
+    if least is not None and (least < 0 or largest > most):
+        raise pa.ArrowInvalid(f"{least} or {largest} is not from 0 to {most}")
+    return numbers
 
 
 def _convert(values: pa.Array[Any], convert: _Convert) -> tuple[pa.Array[Any], list[int]]:

@@ -98,7 +98,7 @@ TRADE = Record(
             _field("price", PRICE, "Quote currency per unit of base."),
             _field("quantity", QUANTITY, "Units of base."),
             _field("currency", pa.string(), "The quote currency."),
-            _field("side", pa.string(), "The taker's side: buy or sell."),
+            _field("side", pa.string(), "The taker's: buy or sell; unknown in archives without."),
             _field(
                 "trade_conditions",
                 pa.list_(pa.field("element", pa.string(), nullable=False)),

@@ -48,7 +48,12 @@ RULES: tuple[Rule, ...] = (
     Rule("missing_trade_id", "trade_id", "a trade has an id", pl.col("trade_id") != ""),
     Rule("price_not_positive", "price", "a price is above zero", pl.col("price") > 0),
     Rule("quantity_not_positive", "quantity", "a quantity is above zero", pl.col("quantity") > 0),
-    Rule("unknown_side", "side", "the taker bought or sold", pl.col("side").is_in(["buy", "sell"])),
+    Rule(
+        "unknown_side",
+        "side",
+        "the taker bought or sold, or the archive does not say",
+        pl.col("side").is_in(["buy", "sell", "unknown"]),
+    ),
     Rule(
         "time_too_early",
         "timestamp",

@@ -1,0 +1,105 @@
+"""The cells of an archive's rows, column by column, and what could not be read of them."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from k2_feeds.faults import read_json, shown
+from k2_market import exact
+
+_FLAGS = {"true": True, "false": False}
+_SECONDS = re.compile(r"(\d{1,11})(?:\.(\d{1,12}))?")
+
+
+class Cells:
+    """Rows of one file as columns of text. ``faults`` has reason and detail by row.
+
+    Numbers and times of a refused row are null; read the columns again without those rows.
+    """
+
+    def __init__(self, symbol: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        self._columns: dict[str, tuple[str, ...]] = dict(
+            zip(columns, zip(*rows, strict=True), strict=True)
+        )
+        self._symbol = symbol
+        self.faults: dict[int, tuple[str, str]] = {}
+        self.rows = len(rows)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._columns
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """The cells of a column as they are."""
+        return self._columns[name]
+
+    def text(self, name: str) -> pa.Array[Any]:
+        """The same as an Arrow column."""
+        return pa.array(self._columns[name], pa.string())
+
+    def symbols(self) -> pa.Array[Any]:
+        """The exchange's symbol of each row: the file's, else the row's own."""
+        return pa.repeat(self._symbol, self.rows) if self._symbol else self.text("symbol")
+
+    def integers(self, name: str, most: int = exact.LARGEST_ID) -> pa.Array[Any]:
+        """Whole numbers from 0 to ``most``."""
+        numbers, refused = exact.integers(self.text(name), most)
+        self._refuse(name, refused, "is no whole number in its range")
+        return numbers
+
+    def flags(self, name: str) -> pa.Array[Any]:
+        """``True`` or ``false``, in whatever case."""
+        found = [_FLAGS.get(text.lower()) for text in self._columns[name]]
+        self._refuse(name, [i for i, f in enumerate(found) if f is None], "is not true or false")
+        return pa.array(found, pa.bool_())
+
+    def choices(self, name: str, known: Mapping[str, str]) -> pa.Array[Any]:
+        """What each of the known texts stands for."""
+        found = [known.get(text) for text in self._columns[name]]
+        wanted = f"is none of {', '.join(known)}"
+        self._refuse(name, [i for i, f in enumerate(found) if f is None], wanted)
+        return pa.array(found, pa.string())
+
+    def seconds(self, name: str) -> pa.Array[Any]:
+        """Microseconds of seconds since 1970 UTC, cut, not rounded."""
+        found = [micros_of_seconds(text) for text in self._columns[name]]
+        wanted = "is no number of seconds since 1970"
+        self._refuse(name, [i for i, f in enumerate(found) if f is None], wanted)
+        return pa.array(found, pa.int64())
+
+    def _refuse(self, name: str, rows: Sequence[int], why: str) -> None:
+        for row in rows:
+            detail = f"the {name} {why}, found {shown(self._columns[name][row])}"
+            self.faults.setdefault(row, ("wrong_value", detail))
+
+
+def micros_of_seconds(text: str) -> int | None:
+    """``1688669597.8277369`` gives 1688669597827736; None for anything but such a number."""
+    found = _SECONDS.fullmatch(text)
+    if found is None:
+        return None
+    whole, part = found.groups(default="")
+    return int(whole) * 1_000_000 + int((part + "000000")[:6])
+
+
+def split_csv(row: bytes) -> list[str]:
+    """The cells of a line of CSV. Raises ValueError for what is no line of text."""
+    text = row.decode()
+    if '"' not in text:
+        return text.split(",")
+    try:
+        return next(csv.reader([text], strict=True))
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
+
+
+def split_json(row: bytes) -> list[str]:
+    """The elements of a JSON array as text, numbers as they are written. Raises ValueError."""
+    found = read_json(row)
+    if not isinstance(found, list):
+        raise ValueError(f"an array was expected, found {shown(found)}")
+    return [str(element) for element in found]

@@ -1,0 +1,119 @@
+"""The formats of archives, told by the exchange and the first line of a file.
+
+To add one, say what its columns are called, in which order they come where the file has no header,
+and how they become the columns of trades.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from k2_feeds.adapter import TradeColumns
+from k2_feeds.archives import binance, k2, kraken
+from k2_feeds.archives.cells import Cells, split_csv, split_json
+from k2_feeds.archives.kraken_pairs import split_name
+from k2_market.errors import UsageError
+
+# Columns that K2 adds behind those of a file whose trades have no ids; see ``archive``.
+POSITION, REPEAT = "k2_position", "k2_repeat"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One format. ``headerless``: the columns, by exchange, of files without a header line.
+
+    ``required`` are the columns that must be in a header, which then gives the order.
+    ``numbered_by``: the column of time of a format whose trades have no ids. ``pair`` reads the
+    symbol that a file's name, or a document, gives.
+    """
+
+    name: str
+    trades: Callable[[Cells], TradeColumns]
+    required: frozenset[str]
+    headerless: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    split: Callable[[bytes], list[str]] = split_csv
+    counted: str = "line"
+    numbered_by: str | None = None
+    pair: Callable[[str], str] = str
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+_TRADES = _names("id price qty quote_qty time is_buyer_maker")
+_AGGREGATED = _names(
+    "agg_trade_id price quantity first_trade_id last_trade_id transact_time is_buyer_maker"
+)
+_FUTURES = ("binance_usdm", "binance_coinm")
+
+# Spot dumps have one column more than those of futures, so the exchange tells what seven mean.
+BINANCE_TRADES = Layout(
+    "binance.trades",
+    binance.trades,
+    frozenset(_names("id price qty time is_buyer_maker")),
+    {"binance": (*_TRADES, "is_best_match"), **dict.fromkeys(_FUTURES, _TRADES)},
+)
+BINANCE_AGGREGATED = Layout(
+    "binance.agg_trades",
+    binance.aggregated,
+    frozenset(_AGGREGATED),
+    {"binance": (*_AGGREGATED, "is_best_match"), **dict.fromkeys(_FUTURES, _AGGREGATED)},
+)
+KRAKEN_TIME_AND_SALES = Layout(
+    "kraken.time_and_sales",
+    kraken.time_and_sales,
+    frozenset(_names("timestamp price volume")),
+    {"kraken": _names("timestamp price volume")},
+    numbered_by="timestamp",
+    pair=split_name,
+)
+KRAKEN_REST = Layout(
+    "kraken.rest_trades",
+    kraken.rest,
+    frozenset(),
+    {"kraken": _names("price volume time side ordertype misc trade_id")},
+    split=split_json,
+    counted="trade",
+    pair=split_name,
+)
+K2_TRADES = Layout("k2.trades", k2.trades, frozenset(k2.COLUMNS))
+
+LAYOUTS: dict[str, Layout] = {
+    layout.name: layout
+    for layout in (
+        BINANCE_TRADES,
+        BINANCE_AGGREGATED,
+        KRAKEN_TIME_AND_SALES,
+        KRAKEN_REST,
+        K2_TRADES,
+    )
+}
+
+
+def recognise(exchange: str, first_line: bytes, name: str) -> tuple[Layout, tuple[str, ...], bool]:
+    """Layout, columns and whether the first line is a header; ``name`` is for the error.
+
+    Raises UsageError for a line that begins no format of this exchange.
+    """
+    if first_line.lstrip()[:1] == b"{" and exchange in KRAKEN_REST.headerless:
+        return KRAKEN_REST, KRAKEN_REST.headerless[exchange], False
+    try:
+        cells = [cell.strip().lower() for cell in split_csv(first_line.strip(b"\xef\xbb\xbf\r\n"))]
+    except ValueError:
+        cells = []
+    for layout in LAYOUTS.values():
+        if layout.split is not split_csv:
+            continue
+        ours = not layout.headerless or exchange in layout.headerless
+        if ours and layout.required <= set(cells) and len(set(cells)) == len(cells):
+            return layout, tuple(cells), True
+        columns = layout.headerless.get(exchange, ())
+        if cells and cells[0][:1].isdigit() and len(cells) == len(columns):
+            return layout, columns, False
+    known = ", ".join(n for n, y in LAYOUTS.items() if not y.headerless or exchange in y.headerless)
+    raise UsageError(
+        f"archive {name!r} begins with {first_line[:80]!r}, which is none of the formats known of "
+        f"{exchange} ({known}). Is it of another exchange?"
+    )
