@@ -14,15 +14,22 @@ BOOTSTRAP = "K2_KAFKA_BOOTSTRAP"
 _PREFIX = "K2_KAFKA_"
 _SECRETS = ("password", "secret", "key", "token", "jaas", "credential")
 
-_NO_ANSWER = {
+# What passes when the same is asked again: connections and leaders change while a broker restarts,
+# and librdkafka drops the connection to the bootstrap address once it knows the brokers.
+PASSING = {
+    KafkaError._DESTROY_BROKER,
     KafkaError._TRANSPORT,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+}
+_NO_ANSWER = {
+    *PASSING,
     KafkaError._ALL_BROKERS_DOWN,
     KafkaError._TIMED_OUT,
     KafkaError._MSG_TIMED_OUT,
     KafkaError._RESOLVE,
     KafkaError.REQUEST_TIMED_OUT,
     KafkaError.BROKER_NOT_AVAILABLE,
-    KafkaError.LEADER_NOT_AVAILABLE,
 }
 _NO_TOPIC = {KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART}
 _TURNED_AWAY = {

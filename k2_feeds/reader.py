@@ -6,26 +6,29 @@ reset.
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import ClusterMetadata  # type: ignore[attr-defined]
 
-from k2_feeds.columns import frame_columns
+from k2_feeds.columns import collector_paused, frame_columns
 from k2_feeds.holes import beyond_end, hole
-from k2_feeds.kafka import KafkaSettings, Trouble, log_error, new_client
+from k2_feeds.kafka import PASSING, KafkaSettings, Trouble, log_error, new_client
 from k2_market.errors import BrokerUnavailable, LogError
 
 _CHUNK = 10_000  # messages at a time: measured faster than 50,000, whose objects leave the cache
 _ANSWER_S = 15.0
 _LONGEST_WAIT_S = 1.0
+_PAUSE_S = 0.1
+
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,7 @@ class TopicReader:
 
     def cluster_id(self) -> str:
         """The id of the cluster. Raises BrokerUnavailable."""
-        try:
-            found = self._consumer.list_topics(self.topic, timeout=self._answer_s).cluster_id
-        except KafkaException as error:
-            raise self._error("reading the cluster id", error.args[0]) from error
+        found = self._ask("reading the cluster id", self._metadata).cluster_id
         return str(found)
 
     def watermarks(self) -> dict[int, tuple[int, int]]:
@@ -80,10 +80,7 @@ class TopicReader:
 
         Raises BrokerUnavailable.
         """
-        try:
-            found = self._consumer.list_topics(self.topic, timeout=self._answer_s)
-        except KafkaException as error:
-            raise self._error("reading the partitions", error.args[0]) from error
+        found = self._ask("reading the partitions", self._metadata)
         topic = found.topics[self.topic]
         if topic.error is not None:
             if topic.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
@@ -109,7 +106,7 @@ class TopicReader:
             return None
         try:
             self._move_to(wanted)
-            with _collector_paused():
+            with collector_paused():
                 table, reached = self._collect(wanted, end, limit)
         except LogError:
             self._forget()
@@ -260,14 +257,28 @@ class TopicReader:
         self._positions.clear()
 
     def _watermarks(self, partition: int) -> tuple[int, int]:
-        doing = f"reading the ends of partition {partition}"
-        try:
-            low, high = self._consumer.get_watermark_offsets(
-                TopicPartition(self.topic, partition), timeout=self._answer_s
-            )
-        except KafkaException as error:
-            raise self._error(doing, error.args[0]) from error
-        return low, high
+        place = TopicPartition(self.topic, partition)
+
+        def ends(timeout_s: float) -> tuple[int, int]:
+            found: tuple[int, int] = self._consumer.get_watermark_offsets(place, timeout=timeout_s)
+            return found
+
+        return self._ask(f"reading the ends of partition {partition}", ends)
+
+    def _metadata(self, timeout_s: float) -> ClusterMetadata:
+        found: ClusterMetadata = self._consumer.list_topics(self.topic, timeout=timeout_s)
+        return found
+
+    def _ask(self, doing: str, call: Callable[[float], Answer]) -> Answer:
+        """What Kafka answers to ``call`` of a timeout, asked again over what passes."""
+        deadline = time.monotonic() + self._answer_s
+        while True:
+            try:
+                return call(max(deadline - time.monotonic(), _PAUSE_S))
+            except KafkaException as error:
+                if error.args[0].code() not in PASSING or time.monotonic() > deadline:
+                    raise self._error(doing, error.args[0]) from error
+            time.sleep(_PAUSE_S)
 
     def _check_start(self, partition: int, offset: int) -> None:
         low, high = self._watermarks(partition)
@@ -287,19 +298,3 @@ class TopicReader:
         self._forget()
         self._consumer.poll(0)
         return log_error(f"{doing} of {self.topic}", self._bootstrap, cause, self._trouble)
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Without the cyclic garbage collector inside.
-
-    Messages make no cycles, but so many at once make the collector walk through all that lives in
-    the process, again and again: reading took four times as long in one that has Dagster loaded.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

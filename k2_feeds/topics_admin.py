@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -22,6 +23,7 @@ DAY_MS = 86_400_000
 RETENTION_DAYS = 7
 COMPRESSIONS = ("producer", "zstd")
 _ANSWER_S = 10.0
+_PAUSE_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,14 @@ class TopicsAdmin:
                     continue  # by another `k2 topics create` beside this one
                 raise self._error(f"making the topic {name}", error) from error
             made.append(name)
+        self._await(made)
         return made
+
+    def _await(self, names: Collection[str]) -> None:
+        """The controller makes a topic; the broker that is asked may hear of it a moment later."""
+        deadline = time.monotonic() + self._answer_s
+        while self.described(names).keys() != set(names) and time.monotonic() < deadline:
+            time.sleep(_PAUSE_S)
 
     def _config(self, name: str) -> dict[str, str]:
         resource = ConfigResource(ResourceType.TOPIC, name)

@@ -17,6 +17,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from k2_feeds.kafka import KafkaSettings
+from k2_feeds.topics_admin import topic_id
 from tests.needs import require
 from tests.services import free_port, wait_until
 
@@ -101,6 +102,14 @@ class KafkaServer:
         self.stop()
         self.start()
 
+    def delete_topic(self, topic: str) -> None:
+        """Delete it, if it exists, and wait until it is gone."""
+        if topic_id(self.settings, topic) is not None:
+            client = AdminClient(self.settings.client())
+            (deleted,) = client.delete_topics([topic]).values()
+            deleted.result()
+            wait_until(lambda: topic_id(self.settings, topic) is None, f"the end of {topic}")
+
     def _end(self, how: object) -> None:
         process, self._process = self._process, None
         if process is None:
@@ -118,7 +127,7 @@ class KafkaServer:
             tail = (self.folder / "server.log").read_text()[-2000:]
             raise RuntimeError(f"Kafka ended with {self._process.returncode}: {tail}")
         try:
-            client = AdminClient({**self.settings.client(), "log_level": 0})
+            client = AdminClient(self.settings.client())
             client.list_topics(timeout=1)
         except KafkaException:
             return False

@@ -24,6 +24,7 @@ from k2_feeds.topics_admin import TopicsAdmin, TopicSettings, topic_id
 from k2_lake.bronze import position
 from k2_lake.catalog import Lake
 from k2_market.errors import BrokerUnavailable, OffsetBeyondEnd, OffsetHole, TopicMissing
+from k2_sensors.kafka_lag import backlog
 from tests.frames import Print
 from tests.kafka_server import KafkaServer
 from tests.lakes import open_lake
@@ -38,7 +39,7 @@ BRONZE = "bronze.binance_trades"
 @pytest.fixture
 def kafka(kafka_server: KafkaServer) -> KafkaSettings:
     """The settings of a cluster whose topic of Binance is new, of two partitions."""
-    remove(kafka_server.settings)
+    kafka_server.delete_topic(BINANCE)
     make(kafka_server.settings)
     return kafka_server.settings
 
@@ -50,13 +51,6 @@ def lake(tmp_path: Path) -> Lake:
 
 def make(kafka: KafkaSettings) -> None:
     assert TopicsAdmin(kafka).create([BINANCE], TopicSettings(partitions=2)) == [BINANCE]
-
-
-def remove(kafka: KafkaSettings) -> None:
-    client = AdminClient(kafka.client())
-    if topic_id(kafka, BINANCE) is not None:
-        (removed,) = client.delete_topics([BINANCE]).values()
-        removed.result()
 
 
 def cut(kafka: KafkaSettings, partition: int, offset: int) -> None:
@@ -157,12 +151,12 @@ def test_a_restart_of_the_broker_while_bronze_is_filled_loses_and_repeats_nothin
 
 @pytest.mark.parametrize("count", [5, 500])
 def test_a_topic_made_anew_stops_bronze_however_far_it_has_grown(
-    kafka: KafkaSettings, lake: Lake, tmp_path: Path, count: int
+    kafka: KafkaSettings, kafka_server: KafkaServer, lake: Lake, tmp_path: Path, count: int
 ) -> None:
     produce(kafka, 100)
     before = drain(lake, kafka, "binance").offsets
     old = topic_id(kafka, BINANCE) or ""
-    remove(kafka)
+    kafka_server.delete_topic(BINANCE)
     make(kafka)
     produced = produce(kafka, count, 100)
     new = topic_id(kafka, BINANCE) or ""
@@ -178,14 +172,16 @@ def test_a_topic_made_anew_stops_bronze_however_far_it_has_grown(
 
 
 def test_a_topic_that_is_gone_is_missed_only_where_bronze_has_frames_of_it(
-    kafka: KafkaSettings, lake: Lake, tmp_path: Path
+    kafka: KafkaSettings, kafka_server: KafkaServer, lake: Lake, tmp_path: Path
 ) -> None:
     assert drain(lake, kafka, "kraken").result.changed is False
     produce(kafka, 100)
     drain(lake, kafka, "binance")
-    remove(kafka)
+    assert backlog(lake, kafka).keys() == {"binance"}
+    kafka_server.delete_topic(BINANCE)
     with pytest.raises(TopicMissing, match=rf"{BRONZE} holds {BINANCE} up to .*k2 topics create"):
         drain(lake, kafka, "binance")
+    assert backlog(lake, kafka)["binance"]["ends"] == {}
     missed = k2(tmp_path, kafka, "bronze", "new-epoch", "binance")
     assert missed.returncode == 1
     assert missed.stderr == f"k2: Kafka has no topic {BINANCE}. `k2 topics create` makes it.\n"
@@ -237,9 +233,9 @@ def test_an_unreachable_broker_is_told_in_time_and_in_one_line(lake: Lake, tmp_p
 
 
 def test_frames_become_candles_through_dagster_and_a_rerun_adds_nothing(
-    kafka: KafkaSettings, tmp_path: Path
+    kafka: KafkaSettings, kafka_server: KafkaServer, tmp_path: Path
 ) -> None:
-    remove(kafka)
+    kafka_server.delete_topic(BINANCE)
     tape = tape_of_two_minutes(tmp_path / "frames")
     once = ("demo", "--once", "--home", tmp_path, "--frames", f"binance:{tape}")
     refused = k2(tmp_path, kafka, *once)

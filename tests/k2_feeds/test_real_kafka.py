@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable
 
 import pyarrow as pa
 import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from k2_feeds.adapters import adapter
+from k2_feeds.feed import Feed, Plan, run_feeds
 from k2_feeds.frame import HEADER_KEY, Frame, Origin, encode_header
 from k2_feeds.kafka import KafkaSettings, from_environment
 from k2_feeds.producer import FrameProducer
 from k2_feeds.reader import TopicReader
+from k2_feeds.simulator import serve
 from k2_feeds.topics import raw_topic
 from k2_feeds.topics_admin import TopicsAdmin, TopicSettings, differences, topic_id
 from k2_market.errors import (
@@ -211,19 +216,13 @@ def test_a_log_cut_below_the_position_is_a_hole_with_its_numbers(
 def test_a_topic_made_anew_has_another_id(kafka_server: KafkaServer, exchange: str) -> None:
     topic = raw_topic("trades", exchange)
     first = topic_id(kafka_server.settings, topic)
-    delete_topic(kafka_server, topic)
+    kafka_server.delete_topic(topic)
     assert topic_id(kafka_server.settings, topic) is None
     _admin(kafka_server).create([topic], TopicSettings())
     second = topic_id(kafka_server.settings, topic)
     assert first
     assert second
     assert first != second
-
-
-def delete_topic(server: KafkaServer, topic: str) -> None:
-    client = AdminClient(server.settings.client())
-    (deleted,) = client.delete_topics([topic]).values()
-    deleted.result()
 
 
 def test_topics_are_made_once_and_what_differs_is_told(kafka_server: KafkaServer) -> None:
@@ -334,6 +333,71 @@ def test_a_property_that_kafka_does_not_know_is_named() -> None:
     assert PASSWORD not in str(told.value)
 
 
+SYMBOLS = ("BTC-USDT", "ETH-USDT")
+
+
+@pytest.fixture
+def binance(kafka_server: KafkaServer) -> str:
+    """The topic of Binance's trades, which does not exist yet."""
+    topic = raw_topic("trades", "binance")
+    kafka_server.delete_topic(topic)
+    return topic
+
+
+async def _until(happened: Callable[[], bool]) -> None:
+    """Wait for a condition of counters, which announce nothing; the test's timeout is the limit."""
+    while not happened():  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+
+
+def _acknowledged(feed: Feed) -> int:
+    return int(str(feed.status["acknowledged"]))
+
+
+def test_a_live_feed_loses_and_repeats_nothing_over_a_restart_of_the_broker(
+    kafka_server: KafkaServer, binance: str
+) -> None:
+    _admin(kafka_server).create([binance], TopicSettings(partitions=2))
+
+    async def scenario() -> int:
+        async with serve(rate=200) as simulator:
+            plan = Plan(adapter("binance"), SYMBOLS, simulator.endpoint)
+            feed = Feed(plan, kafka_server.settings, None)
+            stop = asyncio.Event()
+            running = asyncio.create_task(run_feeds([feed], stop=stop))
+            await _until(lambda: _acknowledged(feed) >= 100)
+            await asyncio.to_thread(kafka_server.restart)
+            before = _acknowledged(feed)
+            await _until(lambda: _acknowledged(feed) >= before + 300)
+            stop.set()
+            await running
+            assert feed.outages == 0
+            return _acknowledged(feed)
+
+    acknowledged = asyncio.run(scenario())
+    table = _read(kafka_server.settings, "binance")
+    assert len(set(table["connection_id"].to_pylist())) == 1
+    assert table["sequence"].to_pylist() == list(range(acknowledged))
+
+
+def test_a_live_feed_goes_on_once_its_topic_is_made(
+    kafka_server: KafkaServer, binance: str
+) -> None:
+    async def scenario() -> None:
+        async with serve(rate=50) as simulator:
+            plan = Plan(adapter("binance"), SYMBOLS, simulator.endpoint)
+            feed = Feed(plan, kafka_server.settings, None)
+            stop = asyncio.Event()
+            running = asyncio.create_task(run_feeds([feed], stop=stop))
+            await _until(lambda: feed.outages > 0)
+            await asyncio.to_thread(_admin(kafka_server).create, [binance], TopicSettings())
+            await _until(lambda: _acknowledged(feed) > 0)
+            stop.set()
+            await running
+
+    asyncio.run(scenario())
+
+
 def _k2(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", "from k2_cli.main import run; run()", *arguments],
@@ -346,8 +410,7 @@ def _k2(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPro
 def test_the_command_makes_lists_and_compares_topics(kafka_server: KafkaServer) -> None:
     environment = kafka_server.sasl_environment
     for kind in ("trades", "quotes"):
-        if topic_id(kafka_server.settings, raw_topic(kind, "kraken")):
-            delete_topic(kafka_server, raw_topic(kind, "kraken"))
+        kafka_server.delete_topic(raw_topic(kind, "kraken"))
     only = ("--exchange", "kraken")
     listed = _k2(environment, "topics", "list", *only)
     assert listed.stdout.splitlines() == [
