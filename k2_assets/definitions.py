@@ -7,6 +7,7 @@ import dagster as dg
 from k2_assets import bronze, gold, ohlcv, silver
 from k2_assets.checks import CHECKS
 from k2_assets.jobs import JOBS
+from k2_assets.landing import LANDING
 from k2_assets.resources import resources
 
 ASSETS = [*bronze.ASSETS, *silver.ASSETS, *gold.ASSETS, *ohlcv.ASSETS]
@@ -17,7 +18,7 @@ def definitions(home: str = "") -> dg.Definitions:
     return dg.Definitions(
         assets=ASSETS,
         asset_checks=CHECKS,
-        jobs=JOBS,
+        jobs=[*JOBS, LANDING],
         resources=resources(home),
         executor=dg.in_process_executor,
     )

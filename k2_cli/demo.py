@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from k2_cli.home import DEFAULT_HOME
+from k2_cli.show import run_shown
 from k2_market.errors import UsageError
 from k2_market.exchanges import exchange as known_exchange
-
-STANDARD_OUTPUT = Console()
-STANDARD_ERROR = Console(stderr=True)
 
 
 def demo(
@@ -63,17 +57,9 @@ def replay_once(home: Path, frames: list[str]) -> None:
         raise UsageError(
             "--once needs recorded frames: --frames EXCHANGE:PATH, as often as needed."
         )
-    from k2_cli.once import replay, summary
+    from k2_cli.once import replay
 
-    started = time.monotonic()
-    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    with Progress(*columns, console=STANDARD_ERROR, transient=True) as progress:
-        task = progress.add_task("starting", total=None)
-        done = replay(home, tapes, lambda what: progress.update(task, description=what))
-    seconds = time.monotonic() - started
-    STANDARD_OUTPUT.print(_table(summary(done, seconds)))
-    if done.checks_failed:
-        raise typer.Exit(1)
+    run_shown("Replay", lambda progress: replay(home, tapes, progress.update))
 
 
 def tape(argument: str) -> tuple[str, Path]:
@@ -84,12 +70,3 @@ def tape(argument: str) -> tuple[str, Path]:
             f"--frames {argument!r} was not EXCHANGE:PATH, such as kraken:frames.jsonl.gz."
         )
     return known_exchange(name).name, Path(path)
-
-
-def _table(rows: list[tuple[str, str]]) -> Table:
-    table = Table(show_header=False, title="Replay")
-    table.add_column(style="bold")
-    table.add_column(justify="right")
-    for name, value in rows:
-        table.add_row(name, value)
-    return table

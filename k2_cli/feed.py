@@ -44,8 +44,8 @@ def feed(
     delivered to Kafka first.
     """
     wanted = instruments(instrument or default_instruments())
+    from k2_assets.pacing import committed_offsets
     from k2_assets.resources import BROKER_FOLDER
-    from k2_cli.pacing import committed_offsets
     from k2_feeds.adapters import adapter
     from k2_feeds.broker import broker_settings
     from k2_feeds.feed import Feed, Plan, run_feeds

@@ -16,6 +16,7 @@ from k2_cli.api import api
 from k2_cli.bronze import bronze
 from k2_cli.demo import demo
 from k2_cli.feed import feed
+from k2_cli.load import load
 from k2_cli.sql import sql
 from k2_cli.topics import topics
 from k2_market.errors import K2Error, QueryRefused, UsageError
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo)
 app.command("feed")(feed)
+app.command("load")(load)
 app.command("sql")(sql)
 app.command("api")(api)
 app.add_typer(bronze, name="bronze")

@@ -6,6 +6,9 @@ import dagster as dg
 
 from k2_assets.definitions import definitions
 from k2_sensors.kafka_lag import kafka_lag
+from k2_sensors.landing import landing
 from k2_sensors.touched_days import touched_days
 
-defs = dg.Definitions.merge(definitions(), dg.Definitions(sensors=[kafka_lag, touched_days]))
+defs = dg.Definitions.merge(
+    definitions(), dg.Definitions(sensors=[kafka_lag, touched_days, landing])
+)

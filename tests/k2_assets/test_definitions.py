@@ -88,8 +88,8 @@ def test_days_are_utc_and_end_with_today() -> None:
 
 
 def test_jobs_and_sensors_are_there_by_name() -> None:
-    assert {j.name for j in defs.jobs or []} == {"tick", "ingest", "trade_day"}
-    assert {s.name for s in defs.sensors or []} == {"kafka_lag", "touched_days"}
+    assert {j.name for j in defs.jobs or []} == {"tick", "ingest", "trade_day", "landing"}
+    assert {s.name for s in defs.sensors or []} == {"kafka_lag", "touched_days", "landing"}
     chain = defs.resolve_job_def("tick").asset_layer.executable_asset_keys
     assert {".".join(k.path) for k in chain} == set(TABLES)
     gold = defs.resolve_job_def("trade_day").asset_layer.executable_asset_keys

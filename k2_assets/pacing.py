@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from k2_feeds.backlog import Backlog
 from k2_feeds.kafka import KafkaSettings
 from k2_feeds.reader import TopicReader
 from k2_feeds.topics import raw_topic
 from k2_lake.bronze import position
 from k2_lake.catalog import Lake
 from k2_lake.tables import bronze_name
+
+
+def backlog(lake: Lake, kafka: KafkaSettings, exchange: str) -> Backlog | None:
+    """The pace of a producer where Kafka forgets, on the embedded broker; else None."""
+    return Backlog(committed_offsets(lake, kafka, exchange)) if kafka.embedded else None
 
 
 def committed_offsets(

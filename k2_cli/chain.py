@@ -1,0 +1,172 @@
+"""Frames through the whole chain, once: broker, bronze, silver, gold, candles, checks.
+
+The frames are produced from a thread, paced by what bronze has committed; meanwhile Dagster runs,
+in this process, bring them through bronze and silver, and then each trade day through gold and all
+timeframes.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import dagster as dg
+
+from k2_assets.definitions import definitions
+from k2_assets.pacing import backlog
+from k2_assets.resources import BROKER_FOLDER
+from k2_assets.tables import MODE_TAG, TICK
+from k2_cli.home import environment, locked_home, prepare_dagster
+from k2_cli.instance import make_ready
+from k2_feeds.broker import start_broker
+from k2_feeds.kafka import KafkaSettings, from_environment
+from k2_feeds.producer import FrameProducer
+from k2_lake.audit import rejected_since
+from k2_lake.catalog import Lake, LakeSettings
+from k2_lake.duckdb_engine import DuckDBEngine
+from k2_lake.gold import pending_days
+from k2_lake.history import head_sequence
+from k2_lake.tables import REJECTED_TABLE, TRADES_TABLE, candle_name, silver_name
+from k2_market.errors import K2Error
+from k2_market.exchanges import EXCHANGES
+from k2_market.timeframes import TIMEFRAMES
+
+Progress = Callable[[str], None]
+
+# Hands all frames of an exchange to its producer, and says after each batch how many they were.
+Feeding = Callable[[FrameProducer], Iterable[int]]
+
+# The run's events are in Dagster's own log; the terminal is for progress and the summary.
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+class StepFailed(K2Error):
+    """A step of a run failed; the run's page tells the whole story."""
+
+
+@dataclass
+class Done:
+    """What one pass through the chain did, for its summary."""
+
+    frames: int = 0
+    figures: Counter[str] = field(default_factory=Counter)
+    checks_passed: int = 0
+    checks_failed: list[str] = field(default_factory=list)
+    days: list[date] = field(default_factory=list)
+    rejected: Mapping[str, int] = field(default_factory=dict)
+
+
+def run_chain(home: Path, feedings: Mapping[str, Feeding], doing: str, progress: Progress) -> Done:
+    """Bring what each exchange's feeding hands over through the chain in ``home``.
+
+    ``doing`` is the word that progress shows: replaying, loading. Raises HomeInUse or UsageError
+    for a home that cannot be used, and what a feeding or the chain raised.
+    """
+    with locked_home(home) as locked:
+        prepare_dagster(locked)
+        os.environ.update(environment(locked))
+        settings = from_environment(os.environ)
+        if settings is not None:
+            return _Chain(locked, settings, doing, progress).run(feedings)
+        with start_broker(locked / BROKER_FOLDER) as broker:
+            return _Chain(locked, broker.settings, doing, progress).run(feedings)
+
+
+class _Chain:
+    def __init__(self, home: Path, kafka: KafkaSettings, doing: str, progress: Progress) -> None:
+        self.lake = Lake(LakeSettings.from_environment(os.environ, home))
+        self.kafka, self.doing, self.progress = kafka, doing, progress
+        self.defs = definitions(str(home))
+        self.done = Done()
+        self.failure: K2Error | None = None
+
+    def run(self, feedings: Mapping[str, Feeding]) -> Done:
+        seen = head_sequence(self.lake.table(REJECTED_TABLE))
+        with dg.DagsterInstance.get() as instance:
+            make_ready(instance)
+            producing = threading.Thread(
+                target=self._produce, args=(feedings,), name="produce", daemon=True
+            )
+            producing.start()
+            last = False
+            while not last and not self.done.checks_failed:
+                # Asked before the run: frames acknowledged by then are surely within its reach.
+                last = not producing.is_alive()
+                self._materialize(instance, "ingest", datetime.now(UTC).date())
+                if self.failure is not None:
+                    raise self.failure
+            self.done.rejected = rejected_since(self.lake, DuckDBEngine(io=self.lake.io), seen)
+            for day in sorted(pending_days(self.lake)):
+                if not self.done.checks_failed:
+                    self.done.days.append(day)
+                    self._materialize(instance, "trade_day", day)
+        return self.done
+
+    def _produce(self, feedings: Mapping[str, Feeding]) -> None:
+        try:
+            for exchange, feeding in feedings.items():
+                pace = backlog(self.lake, self.kafka, exchange)
+                with FrameProducer(self.kafka, exchange, backlog=pace) as producer:
+                    for frames in feeding(producer):
+                        self.done.frames += frames
+                        self.progress(f"{self.doing} {exchange}: {self.done.frames:,} frames")
+        except K2Error as error:
+            self.failure = error
+
+    def _materialize(self, instance: dg.DagsterInstance, job: str, day: date) -> None:
+        result = self.defs.resolve_job_def(job).execute_in_process(
+            instance=instance,
+            partition_key=day.isoformat(),
+            tags={MODE_TAG: TICK},
+            run_config=QUIET,
+            raise_on_error=False,
+        )
+        for evaluation in result.get_asset_check_evaluations():
+            name = f"{evaluation.asset_key.to_user_string()} {evaluation.check_name}"
+            self.done.checks_passed += evaluation.passed
+            self.done.checks_failed += [] if evaluation.passed else [f"{name} on {day}"]
+        for event in result.get_asset_materialization_events():
+            self._count(event.materialization)
+        if not self.done.checks_failed:
+            _raise_failure(result)
+
+    def _count(self, materialization: dg.AssetMaterialization) -> None:
+        table = ".".join(materialization.asset_key.path)
+        for name, value in materialization.metadata.items():
+            if isinstance(value, dg.IntMetadataValue) and value.value is not None:
+                self.done.figures[f"{table} {name}"] += value.value
+        self.progress(f"{table} is up to date")
+
+
+def summary(done: Done, read: Mapping[str, int], seconds: float) -> list[tuple[str, str]]:
+    """Name and figure, line by line; ``read`` is what was read, for the first lines."""
+    figures = done.figures
+    silver = [silver_name(e) for e in EXCHANGES]
+    lines = [
+        *read.items(),
+        ("trades", sum(figures[f"{s} trades"] for s in silver)),
+        ("rejected", sum(done.rejected.values())),
+        *((f"rejected: {reason}", count) for reason, count in sorted(done.rejected.items())),
+        ("duplicates", figures[f"{TRADES_TABLE} duplicates"]),
+        ("added to gold", figures[f"{TRADES_TABLE} added"]),
+        *((f"candles {t}", figures[f"{candle_name(t)} candles"]) for t in TIMEFRAMES),
+        ("trade days", len(done.days)),
+        ("checks passed", done.checks_passed),
+        ("checks failed", len(done.checks_failed)),
+    ]
+    failed = [("failed", name) for name in done.checks_failed]
+    return [*((n, f"{v:,}") for n, v in lines), *failed, ("seconds", f"{seconds:.1f}")]
+
+
+def _raise_failure(result: dg.ExecuteInProcessResult) -> None:
+    for event in result.get_step_failure_events():
+        error = event.step_failure_data.error
+        while error is not None and error.cause is not None:
+            error = error.cause
+        told = "no message" if error is None else error.message.strip()
+        raise StepFailed(f"step {event.step_key} failed. {told}")

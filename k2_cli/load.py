@@ -1,0 +1,53 @@
+"""``k2 load``: archives through the whole chain, once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from k2_cli.home import DEFAULT_HOME
+from k2_cli.show import run_shown
+from k2_market.exchanges import exchange as known_exchange
+
+
+def load(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PATH...", help="CSV or JSON, plain, .gz or .zip.", show_default=False
+        ),
+    ],
+    exchange: Annotated[str, typer.Option(help="Where the trades were made: binance, kraken.")],
+    home: Annotated[
+        Path, typer.Option(envvar="K2_HOME", help="Folder for all state, Dagster's included.")
+    ] = DEFAULT_HOME,
+    kind: Annotated[str, typer.Option(help="What the files hold: trades.")] = "trades",
+    symbol: Annotated[
+        str | None,
+        typer.Option(help="Whose trades, such as BTC-USDT. [the files' names or rows say]"),
+    ] = None,
+) -> None:
+    """Load files of past trades, and print a summary.
+
+    The format is told by the first line:
+
+    - Binance Public Data, trades and aggTrades, spot and futures, as downloaded; a .CHECKSUM file
+      beside is verified
+    - Kraken's time and sales, and saved answers of its REST endpoint Trades
+    - the CSV of K2 v0.1.0
+
+    Rows go the way of live frames: Kafka, bronze, silver, gold, candles, checks. A trade that is
+    there already, live or from a file, is not added again. A row that cannot be read is kept in
+    silver.rejected with its line.
+
+    The home must not be in use. While `k2 demo` runs on it, put files into
+    HOME/landing/EXCHANGE/trades instead: it loads them by itself.
+    """
+    name = known_exchange(exchange).name
+    from k2_cli.loading import load_archives, opened
+
+    archives = opened(name, kind, paths, symbol)
+    total = sum(archive.content.size for archive in archives)
+    run_shown("Load", lambda shown: load_archives(home, archives, shown), total)

@@ -1,0 +1,72 @@
+"""What a pass through the chain shows: progress on standard error, a summary on standard output."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from k2_cli.chain import Done
+
+STANDARD_OUTPUT = Console()
+STANDARD_ERROR = Console(stderr=True)
+
+Work = Callable[["Shown"], "tuple[Done, Mapping[str, int]]"]
+
+
+class Shown:
+    """One line of progress."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress, self._task = progress, task
+
+    def update(self, what: str) -> None:
+        """Say what is being done."""
+        self._progress.update(self._task, description=what)
+
+    def advance(self, size: int) -> None:
+        """Move the bar by a part of the total."""
+        self._progress.advance(self._task, size)
+
+
+def run_shown(title: str, work: Work, total: int | None = None) -> None:
+    """Do the work and print its summary; ``total``: what the bar counts to, None for no bar.
+
+    Raises typer.Exit with 1 when a blocking check failed.
+    """
+    from k2_cli.chain import summary
+
+    started = time.monotonic()
+    columns: list[ProgressColumn] = [SpinnerColumn(), TextColumn("{task.description}")]
+    columns += [] if total is None else [BarColumn()]
+    with Progress(
+        *columns, TimeElapsedColumn(), console=STANDARD_ERROR, transient=True
+    ) as progress:
+        done, read = work(Shown(progress, progress.add_task("starting", total=total)))
+    lines = summary(done, read, time.monotonic() - started)
+    STANDARD_OUTPUT.print(_table(title, lines))
+    if done.checks_failed:
+        raise typer.Exit(1)
+
+
+def _table(title: str, rows: list[tuple[str, str]]) -> Table:
+    table = Table(show_header=False, title=title)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
