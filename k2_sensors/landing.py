@@ -23,7 +23,7 @@ State = Mapping[str, tuple[int, int]]
 
 @dg.sensor(
     name="landing",
-    job=LANDING,
+    job_name=LANDING.name,  # given the job itself, Dagster copies the sensor with a beta warning
     minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Loads files put into landing/EXCHANGE/KIND of the home, once they stop growing.",
