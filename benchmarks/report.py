@@ -56,9 +56,10 @@ def document(page: Path, figures: Sequence[Figure]) -> None:
     before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     machine = facts()
+    when, where = f"{datetime.now(UTC):%Y-%m-%d}", f"{machine['cores']} cores"
     told = (
-        f"Measured {datetime.now(UTC):%Y-%m-%d}, {machine['cores']} cores ({machine['processor']}), "
-        f"Python {machine['python']}; medians of {len(figures[0].runs)} rounds."
+        f"Measured {when}, {where} ({machine['processor']}), Python {machine['python']}; "
+        f"medians of {len(figures[0].runs)} rounds."
     )
     lines = ["| figure | unit | median | lowest | highest | to reach | |"]
     lines += ["| --- | --- | ---: | ---: | ---: | ---: | --- |"]

@@ -96,7 +96,9 @@ TRADE = Record(
             _field("event_time", INSTANT, "When the exchange sent the event.", nullable=True),
             _field("ingestion_timestamp", INSTANT, "When the frame was received."),
             _field("price", PRICE, "Quote currency per unit of base."),
-            _field("quantity", QUANTITY, "Units of base."),
+            _field(
+                "quantity", QUANTITY, "Units of base; contracts where the exchange counts in them."
+            ),
             _field("currency", pa.string(), "The quote currency."),
             _field("side", pa.string(), "The taker's: buy or sell; unknown in archives without."),
             _field(
@@ -161,7 +163,9 @@ CANDLE = Record(
             _field("low", PRICE, "Lowest price."),
             _field("close", PRICE, "Price of the last trade by source_sequence."),
             _field("volume", QUANTITY_SUM, "Sum of quantity."),
-            _field("quote_volume", QUOTE_SUM, "Sum of price x quantity."),
+            _field(
+                "quote_volume", QUOTE_SUM, "Sum of price x quantity: turnover, but for contracts."
+            ),
             _field("taker_buy_volume", QUANTITY_SUM, "Sum of quantity where the taker bought."),
             _field("taker_buy_quote_volume", QUOTE_SUM, "Its price x quantity."),
             _field("vwap", PRICE, "quote_volume / volume, cut after eight decimals."),

@@ -18,7 +18,7 @@ from k2_feeds.producer import FrameProducer
 from k2_lake.bronze import begin_epoch, position
 from k2_lake.gold import merge_trades
 from k2_lake.silver import refine
-from k2_lake.tables import bronze_name
+from k2_lake.tables import TABLES, bronze_name
 from k2_sensors.kafka_lag import kafka_lag
 from k2_sensors.runs import BACKLOG_TAG
 from k2_sensors.touched_days import touched_days
@@ -120,7 +120,7 @@ def test_frames_become_candles_through_what_the_sensors_request(
     assert one(evaluate(kafka_lag, tmp_path, instance)).run_key == request.run_key
     result = run_job(tmp_path, "tick", today, instance, tick=True)
     assert result.success
-    assert len(materialized(result)) == 13
+    assert len(materialized(result)) == len(TABLES)
     assert str(evaluate(kafka_lag, tmp_path, instance)).startswith("every frame in Kafka is in")
 
     request = one(evaluate(touched_days, tmp_path, instance))
