@@ -7,11 +7,12 @@ and ``wrong_value``. The detail names the field and the value found, cut after 2
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from k2_feeds.adapter import WIRE_ERRORS, Channel, Fault, Reading
+from k2_feeds.adapter import WIRE_ERRORS, Channel, Fault, Reading, Route
 
 WHOLE_FRAME = -1
 
@@ -53,6 +54,31 @@ def unknown(message: Any) -> Reading:
     what = f"an object with the keys {shown(list(message))}" if isinstance(message, dict) else ""
     detail = f"no message of this exchange: {what or shown(message)}"
     return Reading(Channel.UNKNOWN, faults=[Fault(WHOLE_FRAME, "unknown_frame", detail)])
+
+
+def routed(payload: bytes, route: Callable[[Any], Route]) -> Route:
+    """The route of a frame that must be decoded to tell; UNKNOWN for bytes that cannot be."""
+    try:
+        return route(read_json(payload))
+    except WIRE_ERRORS:
+        return Route(Channel.UNKNOWN)
+
+
+def reading_of(
+    payload: bytes, route: Callable[[Any], Route], trades: Callable[[Any], Reading]
+) -> Reading:
+    """A frame of another channel as that, one of trades as ``trades`` reads it, else a fault.
+
+    ``route`` and ``trades`` take the decoded message.
+    """
+    try:
+        message = read_json(payload)
+    except WIRE_ERRORS as error:
+        return malformed(error)
+    channel = route(message).channel
+    if channel is Channel.UNKNOWN:
+        return unknown(message)
+    return trades(message) if channel is Channel.TRADES else Reading(channel)
 
 
 def fault(error: BaseException, document: bytes | msgspec.Raw, frame_index: int) -> Fault:

@@ -15,7 +15,7 @@ import msgspec
 
 from k2_feeds.adapter import WIRE_ERRORS, Answer, Channel, Liveness, Reading, Route, legs
 from k2_feeds.adapters import binance_trades as trades
-from k2_feeds.faults import WHOLE_FRAME, fault, malformed, read_json, read_object, unknown
+from k2_feeds.faults import WHOLE_FRAME, fault, read_object, reading_of, routed
 
 # What follows the symbol in a stream's name, without its parameters: btcusdt@depth20@100ms.
 _STREAMS = {
@@ -110,7 +110,7 @@ class Binance:
             route = _stream_route(payload[len(_STREAM) : payload.find(b'"', len(_STREAM))])
         elif payload.startswith(_EVENT):
             route = _event_route(payload)
-        return _decoded_route(payload) if route.channel is Channel.UNKNOWN else route
+        return routed(payload, _route) if route.channel is Channel.UNKNOWN else route
 
     decode = staticmethod(trades.decode)
     rows = staticmethod(trades.rows)
@@ -118,14 +118,7 @@ class Binance:
 
     def reread(self, payload: bytes) -> Reading:
         """A frame of another channel, a trade outside a combined stream, or a fault."""
-        try:
-            message = read_json(payload)
-        except WIRE_ERRORS as error:
-            return malformed(error)
-        channel = _route(message).channel
-        if channel is Channel.UNKNOWN:
-            return unknown(message)
-        return Reading(channel) if channel is not Channel.TRADES else _reread(payload, message)
+        return reading_of(payload, _route, lambda message: _reread(payload, message))
 
 
 def _reread(payload: bytes, message: Any) -> Reading:
@@ -169,13 +162,6 @@ def _event_route(payload: bytes) -> Route:
 def _usual_route(event: bytes, symbol: bytes) -> Route:
     channel = _EVENTS.get(event.decode(errors="replace"), Channel.UNKNOWN)
     return Route(channel, symbol.decode(errors="replace"))
-
-
-def _decoded_route(payload: bytes) -> Route:
-    try:
-        return _route(read_json(payload))
-    except WIRE_ERRORS:
-        return _UNKNOWN
 
 
 def _route(message: Any) -> Route:

@@ -24,7 +24,7 @@ from k2_feeds.adapter import (
     TradeColumns,
     legs,
 )
-from k2_feeds.faults import WHOLE_FRAME, fault, malformed, read_json, read_object, unknown
+from k2_feeds.faults import WHOLE_FRAME, fault, read_object, reading_of, routed
 from k2_feeds.vendor_data import text_maps
 from k2_market.records import TRADE
 
@@ -137,10 +137,7 @@ class Bitstamp:
             route = _usual_route(payload[start : payload.find(b'"', start)])
             if route.channel is not Channel.UNKNOWN:
                 return route
-        try:
-            return _route(read_json(payload))
-        except WIRE_ERRORS:
-            return _UNKNOWN
+        return routed(payload, _route)
 
     decode = staticmethod(msgspec.json.Decoder(Frame).decode)
 
@@ -150,14 +147,7 @@ class Bitstamp:
 
     def reread(self, payload: bytes) -> Reading:
         """A frame of another channel, or a fault."""
-        try:
-            message = read_json(payload)
-        except WIRE_ERRORS as error:
-            return malformed(error)
-        channel = _route(message).channel
-        if channel is Channel.UNKNOWN:
-            return unknown(message)
-        return Reading(channel) if channel is not Channel.TRADES else _reread(payload)
+        return reading_of(payload, _route, lambda _: _reread(payload))
 
     def columns(self, rows: Sequence[Any]) -> TradeColumns:
         """The columns of trades; the two orders go into vendor_data."""

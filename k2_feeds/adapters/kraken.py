@@ -23,7 +23,15 @@ from k2_feeds.adapter import (
     TradeColumns,
     legs,
 )
-from k2_feeds.faults import WHOLE_FRAME, fault, malformed, read_json, read_object, unknown
+from k2_feeds.faults import (
+    WHOLE_FRAME,
+    fault,
+    malformed,
+    read_json,
+    read_object,
+    routed,
+    unknown,
+)
 from k2_market.records import TRADE
 
 _CHANNELS = {
@@ -132,10 +140,7 @@ class Kraken:
             route = _usual_route(name, _first_symbol(payload))
             if route.channel is not Channel.UNKNOWN:
                 return route
-        try:
-            return _route(read_json(payload))
-        except WIRE_ERRORS:
-            return _UNKNOWN
+        return routed(payload, _route)
 
     decode = staticmethod(msgspec.json.Decoder(Frame).decode)
 
