@@ -148,11 +148,11 @@ def test_an_asset_page_tells_what_the_table_is_and_how_it_is_checked(
     expect(page.get_by_text("This is a blocking asset check").first).to_be_visible()
 
 
-def test_both_sensors_run(page: Page, demo: RunningDemo) -> None:
+def test_all_sensors_run(page: Page, demo: RunningDemo) -> None:
     page.goto(f"{demo.dagster}/automation")
-    for name in ("kafka_lag", "touched_days"):
+    for name in ("kafka_lag", "touched_days", "landing"):
         expect(page.get_by_text(name, exact=True)).to_be_visible()
-    expect(page.locator("[class*=formatSwitch] input:checked")).to_have_count(2)
+    expect(page.locator("[class*=formatSwitch] input:checked")).to_have_count(3)
     sensors = ui.ask(
         demo.dagster,
         """{ sensorsOrError(repositorySelector: {repositoryName: "__repository__",
@@ -160,7 +160,7 @@ def test_both_sensors_run(page: Page, demo: RunningDemo) -> None:
              ... on Sensors { results { name sensorState { status } } } } }""",
     )
     states = {s["name"]: s["sensorState"]["status"] for s in sensors["sensorsOrError"]["results"]}
-    assert states == {"kafka_lag": "RUNNING", "touched_days": "RUNNING"}
+    assert states == dict.fromkeys(("kafka_lag", "touched_days", "landing"), "RUNNING")
 
 
 def test_a_backfill_of_two_days_from_the_asset_page_gives_the_same_rows(

@@ -1,0 +1,111 @@
+"""``k2 load``: archives through real broker, tables, Dagster runs and checks."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from k2_cli.home import locked_home
+from tests.archives import zipped
+from tests.frames import Print
+from tests.k2_cli.test_once import Outcome, k2, market, once, sql, tape
+
+DAY = 86_400_000
+NAME = "BTCUSDT-trades-2024-08-08"
+PRINTS = [
+    Print(i, (DAY - 5_000) + i * 500, f"{100 + i % 7}.5", "0.25", buyer_is_maker=i % 2 == 0)
+    for i in range(1, 21)
+]
+
+
+def dump(path: Path, *extra: str) -> Path:
+    """The trades as Binance's spot dump has them, zipped with its checksum beside."""
+    rows = [
+        f"{p.trade_id},{p.price},{p.quantity},25.0,{p.time_ms},{p.buyer_is_maker},True"
+        for p in PRINTS
+    ]
+    plain = path.with_suffix(".csv")
+    plain.write_text("\n".join([*rows, *extra]) + "\n")
+    return zipped(path, plain)
+
+
+def load(home: Path, *arguments: object, exchange: str = "binance") -> Outcome:
+    return k2("load", "--home", home, "--exchange", exchange, *arguments)
+
+
+@pytest.mark.timeout(400)
+def test_a_dump_its_repeat_and_the_live_frames_of_its_trades_are_each_trade_once(
+    tmp_path: Path,
+) -> None:
+    home, file = tmp_path / "home", dump(tmp_path / f"{NAME}.zip", "21,-1,1,1,1,True,True", "22")
+    first = load(home, file)
+    assert first.code == 0, first.err
+    wanted = {
+        "files": "1",
+        "rows": "22",
+        "trades": "20",
+        "rejected": "2",
+        "rejected: binance: price_not_positive": "1",
+        "rejected: binance: wrong_cells": "1",
+        "duplicates": "0",
+        "added to gold": "20",
+        "trade days": "2",
+        "checks failed": "0",
+    }
+    assert {k: first.figures.get(k) for k in wanted} == wanted
+    details = sql(home, "select detail from silver.rejected order by detail")["detail"].to_pylist()
+    assert [d.partition(":")[0] for d in details] == [f"line {n} of {NAME}.csv" for n in (21, 22)]
+    before = market(home)
+    again = load(home, file)
+    assert (again.code, again.figures["duplicates"], again.figures["added to gold"]) == (
+        0,
+        "20",
+        "0",
+    )
+    assert market(home) == before
+    live = once(home, f"binance:{tape(tmp_path / 'live.jsonl', PRINTS)}")
+    assert (live.code, live.figures["duplicates"], live.figures["added to gold"]) == (0, "20", "0")
+    # Received years before the file was loaded, so the live report takes its place.
+    rows = sql(
+        home,
+        "select distinct event_time is null as archived, count(*) as n from"
+        " gold.trades group by all",
+    ).to_pylist()
+    assert rows == [{"archived": False, "n": 20}]
+    assert market(home)[1:] == before[1:]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--kind", "quotes", "{file}"), "unknown kind of archive 'quotes'"),
+        (("{folder}/absent.zip",), "No such file"),
+        (("{folder}",), "Is a directory"),
+        (("{bad}",), "bad.zip.CHECKSUM says 000"),
+        (("--symbol", "what", "{file}"), "symbol 'what' cannot be read"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_2(
+    tmp_path: Path, arguments: tuple[str, ...], told: str
+) -> None:
+    file = dump(tmp_path / f"{NAME}.zip")
+    bad = zipped(tmp_path / "bad.zip", file.with_suffix(".csv"), checksum="0" * 64)
+    given = [a.format(file=file, folder=tmp_path, bad=bad) for a in arguments]
+    outcome = load(tmp_path / "home", *given)
+    assert outcome.code == 2
+    assert told in outcome.err
+    assert len(outcome.err.strip().splitlines()) == 1
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_home_in_use_names_its_process_and_the_landing_folder(tmp_path: Path) -> None:
+    file = dump(tmp_path / f"{NAME}.zip")
+    home = tmp_path / "home"
+    with locked_home(home):
+        outcome = load(home, file)
+    assert outcome.code == 2
+    assert f"in use by process {os.getpid()}" in outcome.err
+    assert f"put the files into '{home}/landing/binance/trades'" in outcome.err
+    assert len(outcome.err.strip().splitlines()) == 1
