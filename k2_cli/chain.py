@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ import dagster as dg
 from k2_assets.definitions import definitions
 from k2_assets.pacing import backlog
 from k2_assets.resources import BROKER_FOLDER
-from k2_assets.tables import MODE_TAG, TICK
+from k2_assets.tables import MODE_TAG, TICK, asset_key
 from k2_cli.home import environment, locked_home, prepare_dagster
 from k2_cli.instance import make_ready
 from k2_feeds.broker import start_broker
@@ -31,7 +31,7 @@ from k2_lake.catalog import Lake, LakeSettings
 from k2_lake.duckdb_engine import DuckDBEngine
 from k2_lake.gold import pending_days
 from k2_lake.history import head_sequence
-from k2_lake.tables import REJECTED_TABLE, TRADES_TABLE, candle_name, silver_name
+from k2_lake.tables import REJECTED_TABLE, TRADES_TABLE, bronze_name, candle_name, silver_name
 from k2_market.errors import K2Error
 from k2_market.exchanges import EXCHANGES
 from k2_market.timeframes import TIMEFRAMES
@@ -43,6 +43,11 @@ Feeding = Callable[[FrameProducer], Iterable[int]]
 
 # The run's events are in Dagster's own log; the terminal is for progress and the summary.
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+# Gold takes what has gathered in silver whenever it is more than this, so that memory does not
+# depend on how much there is to load: gold of 700,000 trades of a day at once took 0.9 GB.
+TRADES_AT_ONCE = 500_000
 
 
 class StepFailed(K2Error):
@@ -57,7 +62,7 @@ class Done:
     figures: Counter[str] = field(default_factory=Counter)
     checks_passed: int = 0
     checks_failed: list[str] = field(default_factory=list)
-    days: list[date] = field(default_factory=list)
+    days: set[date] = field(default_factory=set)
     rejected: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -84,6 +89,7 @@ class _Chain:
         self.defs = definitions(str(home))
         self.done = Done()
         self.failure: K2Error | None = None
+        self.in_gold = 0
 
     def run(self, feedings: Mapping[str, Feeding]) -> Done:
         seen = head_sequence(self.lake.table(REJECTED_TABLE))
@@ -93,19 +99,29 @@ class _Chain:
                 target=self._produce, args=(feedings,), name="produce", daemon=True
             )
             producing.start()
+            fed = [asset_key(t) for e in feedings for t in (bronze_name(e), silver_name(e))]
             last = False
             while not last and not self.done.checks_failed:
                 # Asked before the run: frames acknowledged by then are surely within its reach.
                 last = not producing.is_alive()
-                self._materialize(instance, "ingest", datetime.now(UTC).date())
+                today = datetime.now(UTC).date()
+                self._materialize(instance, "ingest", today, only=None if last else fed)
                 if self.failure is not None:
                     raise self.failure
+                if last or self._trades() - self.in_gold > TRADES_AT_ONCE:
+                    self._bring_to_gold(instance)
             self.done.rejected = rejected_since(self.lake, DuckDBEngine(io=self.lake.io), seen)
-            for day in sorted(pending_days(self.lake)):
-                if not self.done.checks_failed:
-                    self.done.days.append(day)
-                    self._materialize(instance, "trade_day", day)
         return self.done
+
+    def _bring_to_gold(self, instance: dg.DagsterInstance) -> None:
+        self.in_gold = self._trades()
+        for day in sorted(pending_days(self.lake)):
+            if not self.done.checks_failed:
+                self.done.days.add(day)
+                self._materialize(instance, "trade_day", day)
+
+    def _trades(self) -> int:
+        return sum(self.done.figures[f"{silver_name(e)} trades"] for e in EXCHANGES)
 
     def _produce(self, feedings: Mapping[str, Feeding]) -> None:
         try:
@@ -118,9 +134,16 @@ class _Chain:
         except K2Error as error:
             self.failure = error
 
-    def _materialize(self, instance: dg.DagsterInstance, job: str, day: date) -> None:
+    def _materialize(
+        self,
+        instance: dg.DagsterInstance,
+        job: str,
+        day: date,
+        only: Sequence[dg.AssetKey] | None = None,
+    ) -> None:
         result = self.defs.resolve_job_def(job).execute_in_process(
             instance=instance,
+            asset_selection=only,
             partition_key=day.isoformat(),
             tags={MODE_TAG: TICK},
             run_config=QUIET,
@@ -146,10 +169,9 @@ class _Chain:
 def summary(done: Done, read: Mapping[str, int], seconds: float) -> list[tuple[str, str]]:
     """Name and figure, line by line; ``read`` is what was read, for the first lines."""
     figures = done.figures
-    silver = [silver_name(e) for e in EXCHANGES]
     lines = [
         *read.items(),
-        ("trades", sum(figures[f"{s} trades"] for s in silver)),
+        ("trades", sum(figures[f"{silver_name(e)} trades"] for e in EXCHANGES)),
         ("rejected", sum(done.rejected.values())),
         *((f"rejected: {reason}", count) for reason, count in sorted(done.rejected.items())),
         ("duplicates", figures[f"{TRADES_TABLE} duplicates"]),
