@@ -126,7 +126,7 @@ def test_the_demo_shows_a_candle_of_this_hour_for_every_simulated_exchange_it_ha
 
 def test_the_lineage_shows_every_table_from_bronze_to_a_day(page: Page, demo: RunningDemo) -> None:
     # Wide, because in a narrow window the expanded graph is drawn small, with its names cut.
-    page.set_viewport_size({"width": 3600, "height": 1000})
+    page.set_viewport_size({"width": 3600, "height": 2200})
     ui.open_lineage(page, demo.dagster)
     ui.expand_groups(page)
     names = sorted(table.split(".")[1] for table in TABLES)
