@@ -82,7 +82,7 @@ def main(
 ) -> None:
     """Measure the chain on this machine, from frames in Kafka to candles.
 
-    Five to ten minutes on two cores; other work on the machine makes every figure worse.
+    Some minutes on two cores; other work on the machine makes every figure worse.
     """
     sizes = QUICK if quick else replace(Sizes(), frames=frames, rounds=rounds)
     console = Console(width=WIDTH) if not sys.stdout.isatty() else Console()
