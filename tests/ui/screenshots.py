@@ -12,7 +12,7 @@ from tests.needs import chromium
 from tests.ui import dagster_page as ui
 from tests.ui.demo_process import replay, running_demo, write_two_days
 
-SMALL = {"width": 1600, "height": 720}
+SMALL = {"width": 1600, "height": 1060}
 
 
 def take(folder: Path, executable: str) -> None:
