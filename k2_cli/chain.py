@@ -11,6 +11,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -29,12 +30,12 @@ from k2_feeds.producer import FrameProducer
 from k2_lake.audit import rejected_since
 from k2_lake.catalog import Lake, LakeSettings
 from k2_lake.duckdb_engine import DuckDBEngine
-from k2_lake.gold import pending_days
 from k2_lake.history import head_sequence
 from k2_lake.tables import REJECTED_TABLE, TRADES_TABLE, bronze_name, candle_name, silver_name
 from k2_market.errors import K2Error
 from k2_market.exchanges import EXCHANGES
 from k2_market.timeframes import TIMEFRAMES
+from k2_sensors.touched_days import pending
 
 Progress = Callable[[str], None]
 
@@ -60,6 +61,7 @@ class Done:
 
     frames: int = 0
     figures: Counter[str] = field(default_factory=Counter)
+    candles: dict[tuple[str, date], int] = field(default_factory=dict)
     checks_passed: int = 0
     checks_failed: list[str] = field(default_factory=list)
     days: set[date] = field(default_factory=set)
@@ -88,26 +90,24 @@ class _Chain:
         self.kafka, self.doing, self.progress = kafka, doing, progress
         self.defs = definitions(str(home))
         self.done = Done()
-        self.failure: K2Error | None = None
+        self.produced: Future[None] = Future()
         self.in_gold = 0
 
     def run(self, feedings: Mapping[str, Feeding]) -> Done:
         seen = head_sequence(self.lake.table(REJECTED_TABLE))
         with dg.DagsterInstance.get() as instance:
             make_ready(instance)
-            producing = threading.Thread(
-                target=self._produce, args=(feedings,), name="produce", daemon=True
-            )
-            producing.start()
+            # A daemon: when the chain fails it may wait for room in Kafka that never comes.
+            threading.Thread(target=self._produce, args=(feedings,), daemon=True).start()
             fed = [asset_key(t) for e in feedings for t in (bronze_name(e), silver_name(e))]
             last = False
             while not last and not self.done.checks_failed:
                 # Asked before the run: frames acknowledged by then are surely within its reach.
-                last = not producing.is_alive()
+                last = self.produced.done()
                 today = datetime.now(UTC).date()
                 self._materialize(instance, "ingest", today, only=None if last else fed)
-                if self.failure is not None:
-                    raise self.failure
+                if self.produced.done():
+                    self.produced.result()
                 if last or self._trades() - self.in_gold > TRADES_AT_ONCE:
                     self._bring_to_gold(instance)
             self.done.rejected = rejected_since(self.lake, DuckDBEngine(io=self.lake.io), seen)
@@ -115,7 +115,9 @@ class _Chain:
 
     def _bring_to_gold(self, instance: dg.DagsterInstance) -> None:
         self.in_gold = self._trades()
-        for day in sorted(pending_days(self.lake)):
+        # A day that has not begun has no partition yet: the clocks of exchange and host differ.
+        days = [d for d in sorted(pending(self.lake)) if d <= datetime.now(UTC).date()]
+        for day in days:
             if not self.done.checks_failed:
                 self.done.days.add(day)
                 self._materialize(instance, "trade_day", day)
@@ -131,8 +133,10 @@ class _Chain:
                     for frames in feeding(producer):
                         self.done.frames += frames
                         self.progress(f"{self.doing} {exchange}: {self.done.frames:,} frames")
-        except K2Error as error:
-            self.failure = error
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for it
+            self.produced.set_exception(error)
+        else:
+            self.produced.set_result(None)
 
     def _materialize(
         self,
@@ -154,14 +158,19 @@ class _Chain:
             self.done.checks_passed += evaluation.passed
             self.done.checks_failed += [] if evaluation.passed else [f"{name} on {day}"]
         for event in result.get_asset_materialization_events():
-            self._count(event.materialization)
+            self._count(event.materialization, day)
         if not self.done.checks_failed:
             _raise_failure(result)
 
-    def _count(self, materialization: dg.AssetMaterialization) -> None:
+    def _count(self, materialization: dg.AssetMaterialization, day: date) -> None:
         table = ".".join(materialization.asset_key.path)
         for name, value in materialization.metadata.items():
-            if isinstance(value, dg.IntMetadataValue) and value.value is not None:
+            if not isinstance(value, dg.IntMetadataValue) or value.value is None:
+                continue
+            if name == "candles":
+                # What the day has now: a day that is brought to gold in parts is told each time.
+                self.done.candles[table, day] = value.value
+            else:
                 self.done.figures[f"{table} {name}"] += value.value
         self.progress(f"{table} is up to date")
 
@@ -176,13 +185,17 @@ def summary(done: Done, read: Mapping[str, int], seconds: float) -> list[tuple[s
         *((f"rejected: {reason}", count) for reason, count in sorted(done.rejected.items())),
         ("duplicates", figures[f"{TRADES_TABLE} duplicates"]),
         ("added to gold", figures[f"{TRADES_TABLE} added"]),
-        *((f"candles {t}", figures[f"{candle_name(t)} candles"]) for t in TIMEFRAMES),
+        *((f"candles {t}", _of_table(done.candles, candle_name(t))) for t in TIMEFRAMES),
         ("trade days", len(done.days)),
         ("checks passed", done.checks_passed),
         ("checks failed", len(done.checks_failed)),
     ]
     failed = [("failed", name) for name in done.checks_failed]
     return [*((n, f"{v:,}") for n, v in lines), *failed, ("seconds", f"{seconds:.1f}")]
+
+
+def _of_table(candles: Mapping[tuple[str, date], int], table: str) -> int:
+    return sum(count for (name, _), count in candles.items() if name == table)
 
 
 def _raise_failure(result: dg.ExecuteInProcessResult) -> None:
