@@ -82,5 +82,6 @@ def _rounded(value: float) -> float:
 
 
 def text(value: float) -> str:
-    """The number as people read it: 1,234 or 1.23."""
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.2f}"
+    """The number as people read it, rounded as it is kept: 1,234 or 1.23."""
+    kept = _rounded(value)
+    return f"{kept:,.0f}" if kept >= 1000 else f"{kept:.2f}"
