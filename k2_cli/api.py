@@ -32,8 +32,8 @@ def api(
     /docs shows what can be asked. Stops on Ctrl-C.
     """
     import uvicorn
-    from k2_api.app import create_app
 
+    from k2_api.app import create_app
     from k2_lake.catalog import LakeSettings
 
     settings = LakeSettings.from_environment(os.environ, home)
