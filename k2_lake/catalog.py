@@ -7,6 +7,7 @@ store by its URL.
 from __future__ import annotations
 
 import sqlite3
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -83,6 +84,8 @@ class Lake:
             except (OperationalError, ProgrammingError):
                 # Whoever else opened a new catalog at this moment has made its tables by now.
                 catalog = self._connect()
+            # PyIceberg closes nothing by itself, and Python 3.13 complains of what stays open.
+            weakref.finalize(catalog, catalog.engine.dispose)
             for namespace in sorted({t.namespace for t in TABLES.values()}):
                 with suppress(IntegrityError):
                     catalog.create_namespace_if_not_exists(namespace)
