@@ -33,6 +33,7 @@ from k2_lake.tables import PROPERTIES, TABLES, TableDef, table_def
 from k2_market.errors import LakeUnavailable, SchemaMismatch, UsageError
 
 CATALOG_NAME = "k2"
+RACES = 3
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,7 @@ class Lake:
         """The Iceberg catalog. Raises LakeUnavailable when it cannot be opened."""
         with _or_unavailable("the catalog"):
             self._prepare_sqlite()
-            try:
-                catalog = self._connect()
-            except (OperationalError, ProgrammingError):
-                # Whoever else opened a new catalog at this moment has made its tables by now.
-                catalog = self._connect()
+            catalog = self._opened()
             # PyIceberg closes nothing by itself, and Python 3.13 complains of what stays open.
             weakref.finalize(catalog, catalog.engine.dispose)
             for namespace in sorted({t.namespace for t in TABLES.values()}):
@@ -110,6 +107,14 @@ class Lake:
                 return self._create(definition)
         _require_columns(table, definition)
         return table
+
+    def _opened(self) -> SqlCatalog:
+        """The catalog, its own tables made; others may open a new one at this very moment."""
+        for _ in range(RACES):
+            # Each race is lost over one of its tables, which then is there.
+            with suppress(IntegrityError, OperationalError, ProgrammingError):
+                return self._connect()
+        return self._connect()
 
     def _connect(self) -> SqlCatalog:
         return SqlCatalog(
