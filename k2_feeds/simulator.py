@@ -13,6 +13,7 @@ import asyncio
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -36,17 +37,23 @@ from k2_feeds.synthetic import SYMBOLS, Fill, SyntheticMarket, is_contract
 
 _STEP_S = 0.05
 _HEARTBEAT_S = 1.0
+HISTORY = 100_000
 # Where contracts trade, and nothing else does.
 _OF_CONTRACTS = ("binance_coinm",)
 
 
 @dataclass
 class SimulatedExchange:
-    """One exchange: how it speaks, what trades there, who listens."""
+    """One exchange: how it speaks, what trades there, who listens, what traded lately.
+
+    ``history`` holds the newest HISTORY trades of each symbol in order of their ids, those that
+    were withheld from the sockets as well.
+    """
 
     dialect: Dialect
     market: SyntheticMarket
     clients: dict[ServerConnection, Client] = field(default_factory=dict)
+    history: dict[str, deque[Fill]] = field(default_factory=dict)
 
 
 @dataclass
@@ -142,6 +149,8 @@ async def _trade(simulator: Simulator, rate: float) -> None:
 
 
 def _publish(exchange: SimulatedExchange, symbol: str, orders: list[list[Fill]]) -> None:
+    history = exchange.history.setdefault(symbol, deque(maxlen=HISTORY))
+    history.extend(fill for order in orders for fill in order)
     for path in exchange.dialect.paths:
         listeners = [
             connection
