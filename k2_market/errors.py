@@ -6,7 +6,9 @@ K2Error
 │   └── HomeInUse         another process works in this home
 ├── FeedError             between the exchange and Kafka
 │   ├── Disconnected*     the connection ended
-│   └── SubscriptionRefused
+│   ├── SubscriptionRefused
+│   ├── ExchangeUnavailable*  its REST interface did not answer, or said "later"
+│   └── RequestRefused    it answered a request with a refusal
 ├── LogError              Kafka
 │   ├── BrokerUnavailable*
 │   ├── TopicMissing*     the topic does not exist, and the cluster makes none by itself
@@ -61,6 +63,16 @@ class Disconnected(FeedError):
 
 class SubscriptionRefused(FeedError):
     """The exchange refused a subscription."""
+
+
+class ExchangeUnavailable(FeedError):
+    """The exchange's REST interface did not answer, or asked to be left alone for long."""
+
+    retryable = True
+
+
+class RequestRefused(FeedError):
+    """The exchange refused a request; asking again would not help."""
 
 
 class LogError(K2Error):
