@@ -30,6 +30,13 @@ def demo(
             help="Recorded frames, .gz or plain; several times, in order. With --once.",
         ),
     ] = None,
+    instruments: Annotated[
+        Path | None,
+        typer.Option(
+            help="The file that says what to record. [HOME/instruments.yaml, else K2's own]",
+            show_default=False,
+        ),
+    ] = None,
     dagster_port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
     api_port: Annotated[int, typer.Option(help="Port of the REST API.")] = 8000,
 ) -> None:
@@ -46,8 +53,10 @@ def demo(
     if frames:
         raise UsageError("--frames goes with --once: `k2 demo --once --frames EXCHANGE:PATH`.")
     from k2_cli.platform import run_platform
+    from k2_cli.selection import selection_file
 
-    run_platform(home, live=live, dagster_port=dagster_port, api_port=api_port)
+    file = selection_file(home, instruments)
+    run_platform(home, file, live=live, dagster_port=dagster_port, api_port=api_port)
 
 
 def replay_once(home: Path, frames: list[str]) -> None:

@@ -11,10 +11,7 @@ from typing import Annotated
 import typer
 
 from k2_cli.home import DEFAULT_HOME
-from k2_market.errors import BrokerUnavailable, UsageError
-from k2_market.exchanges import EXCHANGES, exchange
-
-BASES = ("BTC", "ETH", "SOL")
+from k2_market.errors import BrokerUnavailable
 
 
 def feed(
@@ -28,30 +25,43 @@ def feed(
             help="Connect here, not to the exchanges: ws://127.0.0.1:9000 for a simulator.",
         ),
     ] = None,
-    instrument: Annotated[
-        list[str] | None,
+    instruments: Annotated[
+        Path | None,
         typer.Option(
-            metavar="EXCHANGE:SYMBOL",
-            help="What to record, such as kraken:BTC-USD; may be given several times. "
-            "[BTC, ETH and SOL on every exchange]",
+            help="The file that says what to record. [HOME/instruments.yaml, else K2's own]",
             show_default=False,
         ),
     ] = None,
+    exchange: Annotated[
+        list[str] | None,
+        typer.Option(help="Of it, only this exchange; several times.", show_default=False),
+    ] = None,
+    symbol: Annotated[
+        list[str] | None,
+        typer.Option(help="Of it, only this symbol, in any spelling.", show_default=False),
+    ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(help="Of it, only this kind: trades or quotes.", show_default=False),
+    ] = None,
 ) -> None:
-    """Record the trades of the exchanges until stopped.
+    """Record what instruments.yaml lists until stopped.
 
-    Connections that end are made again, endlessly. On Ctrl-C or SIGTERM everything received is
-    delivered to Kafka first.
+    It names the exchanges, and of each the kinds (trades, quotes) and symbols. Connections that end
+    are made again, endlessly. On Ctrl-C or SIGTERM everything received is delivered to Kafka first.
     """
-    wanted = instruments(instrument or default_instruments())
     from k2_assets.pacing import committed_offsets
     from k2_assets.resources import BROKER_FOLDER
+    from k2_cli.selection import read_file, selection_file
     from k2_feeds.adapters import adapter
     from k2_feeds.broker import broker_settings
     from k2_feeds.feed import Feed, Plan, run_feeds
     from k2_feeds.kafka import from_environment
+    from k2_feeds.selection import narrowed
     from k2_lake.catalog import Lake, LakeSettings
 
+    listed = read_file(selection_file(home, instruments))
+    wanted = narrowed(listed, exchange or (), symbol or (), kind or ())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     settings = from_environment(os.environ) or broker_settings(home.absolute() / BROKER_FOLDER)
     if settings is None:
@@ -62,33 +72,11 @@ def feed(
     lake = Lake(LakeSettings.from_environment(os.environ, home))
     feeds = [
         Feed(
-            Plan(adapter(name), symbols, endpoint),
+            Plan(adapter(w.exchange), w.symbols, endpoint),
             settings,
-            committed_offsets(lake, settings, name) if settings.embedded else None,
+            committed_offsets(lake, settings, w.exchange) if settings.embedded else None,
         )
-        for name, symbols in wanted.items()
+        for w in wanted
+        if "trades" in w.kinds
     ]
     asyncio.run(run_feeds(feeds))
-
-
-def default_instruments() -> list[str]:
-    """BTC, ETH and SOL in the quote currency, and of the contract, of each exchange's example."""
-    return [
-        f"{e.name}:{base}-{e.example.partition('-')[2]}"
-        for e in EXCHANGES.values()
-        for base in BASES
-    ]
-
-
-def instruments(arguments: list[str]) -> dict[str, tuple[str, ...]]:
-    """Symbols by exchange of ``EXCHANGE:SYMBOL``. Raises UsageError or UnknownName."""
-    found: dict[str, tuple[str, ...]] = {}
-    for argument in arguments:
-        name, separator, symbol = argument.partition(":")
-        if not separator or "-" not in symbol:
-            raise UsageError(
-                f"--instrument {argument!r} was not EXCHANGE:BASE-QUOTE, such as kraken:BTC-USD."
-            )
-        known = exchange(name).name
-        found[known] = (*found.get(known, ()), symbol.upper())
-    return found

@@ -22,9 +22,11 @@ from k2_assets.resources import BROKER_FOLDER
 from k2_cli.candles import recent_candles
 from k2_cli.home import ROOT, environment, locked_home, prepare_dagster
 from k2_cli.instance import make_ready
+from k2_cli.selection import read_file
 from k2_cli.supervise import Service, Supervisor, answers, free_port, port_open, require_free
 from k2_feeds.broker import start_broker
 from k2_feeds.kafka import KafkaSettings, from_environment
+from k2_feeds.selection import Recorded
 from k2_lake.catalog import Lake, LakeSettings
 from k2_market.exchanges import EXCHANGES
 
@@ -47,12 +49,16 @@ class Ports:
     simulator: int
 
 
-def run_platform(home: Path, *, live: bool, dagster_port: int, api_port: int) -> None:
+def run_platform(
+    home: Path, instruments: Path, *, live: bool, dagster_port: int, api_port: int
+) -> None:
     """Start everything, show candles and addresses, and run until Ctrl-C or SIGTERM.
 
-    Raises HomeInUse, UsageError for a taken port, ServiceFailed when a process ends by itself.
+    ``instruments`` is the file of what is recorded. Raises HomeInUse, UsageError for a taken port
+    or what that file says, ServiceFailed when a process ends by itself.
     """
     console = Console()
+    recorded = read_file(instruments)
     require_free(HOST, dagster_port, "--dagster-port")
     require_free(HOST, api_port, "--api-port")
     ports = Ports(dagster_port, api_port, free_port(HOST), free_port(HOST))
@@ -63,7 +69,9 @@ def run_platform(home: Path, *, live: bool, dagster_port: int, api_port: int) ->
         os.environ.update(env)
         with Supervisor(locked / "logs", env) as services:
             try:
-                _start(services, _services(locked, ports, live=live), console)
+                feed = ["--instruments", str(instruments.absolute())]
+                simulator = None if live else _simulator(ports, recorded)
+                _start(services, _services(locked, ports, feed, simulator), console)
                 _show(lake, services, ports, console)
                 _watch(services)
             except KeyboardInterrupt:
@@ -103,15 +111,22 @@ def _stoppable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _services(home: Path, ports: Ports, *, live: bool) -> list[Service]:
-    workspace = ["-w", str(ROOT / "deploy" / "workspace.yaml")]
-    simulator = Service(
-        "simulator",
-        [sys.executable, "-m", "k2_feeds.simulator", "--port", str(ports.simulator)],
-        lambda: port_open(HOST, ports.simulator),
+def _simulator(ports: Ports, recorded: Sequence[Recorded]) -> Service:
+    """The exchanges on loopback, with whatever is recorded of them trading there."""
+    symbols = ",".join(dict.fromkeys(s for r in recorded for s in r.symbols))
+    command = ["-m", "k2_feeds.simulator", "--port", str(ports.simulator), "--symbols", symbols]
+    return Service(
+        "simulator", [sys.executable, *command], lambda: port_open(HOST, ports.simulator)
     )
-    feed = [str(BIN / "k2"), "feed", "--home", str(home)]
-    if not live:
+
+
+def _services(
+    home: Path, ports: Ports, options: Sequence[str], simulator: Service | None
+) -> list[Service]:
+    """All services in the order of their start; ``options`` are those of the feeds."""
+    workspace = ["-w", str(ROOT / "deploy" / "workspace.yaml")]
+    feed = [str(BIN / "k2"), "feed", "--home", str(home), *options]
+    if simulator is not None:
         feed += ["--endpoint", f"ws://{HOST}:{ports.simulator}"]
     return [
         Service(
@@ -129,7 +144,7 @@ def _services(home: Path, ports: Ports, *, live: bool) -> list[Service]:
             ],
             lambda: port_open(HOST, ports.code),
         ),
-        *([] if live else [simulator]),
+        *([] if simulator is None else [simulator]),
         Service("feeds", feed, lambda: True),
         Service(
             "api",

@@ -80,7 +80,7 @@ async def serve(
 ) -> AsyncIterator[Simulator]:
     """Simulated exchanges while the context lasts; on leaving, connections are closed.
 
-    ``port`` 0 takes a free one. ``symbols`` are canonical, of those in ``synthetic``; each trades
+    ``port`` 0 takes a free one. ``symbols`` are canonical; each trades
     ``rate`` times a second on each exchange that has it: contracts on COIN-M, pairs on all others.
     """
     exchanges = _exchanges(symbols, seed)

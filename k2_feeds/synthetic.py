@@ -20,6 +20,7 @@ _LEVELS = {
     "XRP": ("0.62", 5, 4),
     "DOGE": ("0.125", 5, 3),
 }
+_USUAL_LEVEL = ("1", 4, 2)
 _QUOTES = ("USDT", "USD")
 PAIRS = tuple(f"{base}-{quote}" for base in _LEVELS for quote in _QUOTES)
 PERPETUALS = tuple(f"{base}-USD-PERP" for base in _LEVELS)
@@ -55,7 +56,7 @@ class SyntheticSymbol:
 
     def __init__(self, symbol: str, start_us: int, seed: int) -> None:
         base = symbol.split("-")[0]
-        level, self._price_decimals, self._quantity_decimals = _LEVELS[base]
+        level, self._price_decimals, self._quantity_decimals = _LEVELS.get(base, _USUAL_LEVEL)
         self._contract_worth = None
         if is_contract(symbol):
             self._contract_worth = _CONTRACT_WORTH.get(base, _USUAL_CONTRACT_WORTH)

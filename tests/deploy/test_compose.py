@@ -67,7 +67,14 @@ def test_services_start_when_what_they_need_is_healthy() -> None:
 
 def test_every_volume_is_declared() -> None:
     mounts = [mount for service in SERVICES.values() for mount in service.get("volumes", [])]
-    assert {mount.split(":")[0] for mount in mounts} == set(COMPOSE["volumes"])
+    named = {mount.split(":")[0] for mount in mounts if not mount.startswith("./")}
+    assert named == set(COMPOSE["volumes"])
+
+
+def test_what_the_feeds_record_is_a_file_of_the_host_that_they_only_read() -> None:
+    source, target, mode = SERVICES["feeds"]["volumes"][0].split(":")
+    assert (CHECKOUT / source).is_file()
+    assert (target, mode) == ("/opt/k2/instruments.yaml", "ro")
 
 
 def test_secrets_come_from_the_environment() -> None:

@@ -1,0 +1,31 @@
+"""Which ``instruments.yaml`` is meant, and what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from k2_cli.home import ROOT
+from k2_feeds.selection import Recorded, read_selection
+from k2_market.errors import UsageError
+
+NAME = "instruments.yaml"
+
+
+def selection_file(home: Path, given: Path | None) -> Path:
+    """The file that is meant: the given one, else the home's, else the one K2 comes with."""
+    if given is not None:
+        return given
+    of_home = home / NAME
+    return of_home if of_home.exists() else ROOT / NAME
+
+
+def read_file(file: Path) -> tuple[Recorded, ...]:
+    """What the file says. Raises UsageError where it cannot be read or says what cannot be done."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UsageError(
+            f"{str(file)!r} cannot be read: {why}. Name another with --instruments."
+        ) from None
+    return read_selection(text, str(file))

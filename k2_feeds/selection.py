@@ -1,0 +1,192 @@
+"""What is recorded: exchanges, kinds and symbols, as ``instruments.yaml`` lists them.
+
+The text is read as a tree of nodes, not as values, so that every message can name the line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from k2_market.errors import UsageError
+from k2_market.exchanges import EXCHANGES
+from k2_market.instruments import canonical_symbol
+
+KINDS = ("trades", "quotes")
+_SYMBOL = re.compile(r"[^\s/_-]+-[^\s/_-]+(-[^\s/_-]+)?")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What is recorded of one exchange: kinds and canonical symbols, each in the file's order."""
+
+    exchange: str
+    kinds: tuple[str, ...]
+    symbols: tuple[str, ...]
+
+
+class Misconfigured(UsageError):
+    """The file says something that cannot be done; the message names the line and the way out."""
+
+
+def read_selection(text: str, file: str) -> tuple[Recorded, ...]:
+    """The selection that ``text`` states; ``file`` is its name for messages.
+
+    Raises Misconfigured with file, line, key, the value found and what is allowed.
+    """
+    return _Reader(file).read(text)
+
+
+def narrowed(
+    selection: Iterable[Recorded],
+    exchanges: Iterable[str],
+    symbols: Iterable[str],
+    kinds: Iterable[str],
+) -> tuple[Recorded, ...]:
+    """The part of ``selection`` that these names keep; none of a sort keeps all of that sort.
+
+    Symbols in any spelling. Raises UsageError when a name keeps nothing.
+    """
+    wanted = list(selection)
+    by_exchange = _keep("exchange", exchanges, [r.exchange for r in wanted])
+    wanted = [r for r in wanted if r.exchange in by_exchange]
+    spelled = [canonical_symbol(s) or s.upper() for s in symbols]
+    by_symbol = _keep("symbol", spelled, [s for r in wanted for s in r.symbols])
+    by_kind = _keep("kind", kinds, [k for r in wanted for k in r.kinds])
+    kept = (
+        Recorded(
+            r.exchange,
+            tuple(k for k in r.kinds if k in by_kind),
+            tuple(s for s in r.symbols if s in by_symbol),
+        )
+        for r in wanted
+    )
+    found = tuple(r for r in kept if r.kinds and r.symbols)
+    if not found:
+        raise UsageError(
+            "no exchange records these symbols and kinds together. "
+            "Leave one of --exchange, --symbol and --kind out, or add them to instruments.yaml."
+        )
+    return found
+
+
+def _keep(what: str, names: Iterable[str], there: list[str]) -> set[str]:
+    asked = set(names)
+    missing = sorted(asked - set(there))
+    if missing:
+        raise UsageError(
+            f"--{what} {missing[0]!r} is not among what is recorded. "
+            f"Recorded: {', '.join(dict.fromkeys(there))}. Add it to instruments.yaml."
+        )
+    return asked or set(there)
+
+
+class _Reader:
+    """Reads one file; every refusal says where in it."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+
+    def read(self, text: str) -> tuple[Recorded, ...]:
+        top = self._mapping(self._tree(text), "", ("exchanges",))
+        listed = top["exchanges"]
+        exchanges = self._mapping(listed, "exchanges", None)
+        if not exchanges:
+            raise self._refusal(listed, "exchanges", "is empty", "Name one exchange at least.")
+        return tuple(self._exchange(name, node) for name, node in exchanges.items())
+
+    def _tree(self, text: str) -> Node:
+        try:
+            tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            raise Misconfigured(
+                f"{self._file}, line {line}: this is no YAML: {error.problem}. Correct the line, "
+                "or the indentation of those around it."
+            ) from None
+        except yaml.YAMLError as error:
+            raise Misconfigured(f"{self._file}: this is no YAML: {error}.") from None
+        if tree is None:
+            raise Misconfigured(
+                f"{self._file} is empty. Write `exchanges:` and what to record of each."
+            )
+        return tree
+
+    def _exchange(self, name: str, node: Node) -> Recorded:
+        path = f"exchanges.{name}"
+        if name not in EXCHANGES:
+            raise self._refusal(node, path, f"{name!r} is no exchange", _allowed(EXCHANGES))
+        settings = self._mapping(node, path, ("kinds", "symbols"))
+        kinds = self._texts(settings["kinds"], f"{path}.kinds")
+        for kind, at in kinds.items():
+            if kind not in KINDS:
+                raise self._refusal(at, f"{path}.kinds", f"{kind!r} is no kind", _allowed(KINDS))
+        symbols = self._texts(settings["symbols"], f"{path}.symbols")
+        for symbol, at in symbols.items():
+            self._require_canonical(symbol, at, f"{path}.symbols")
+        return Recorded(name, tuple(kinds), tuple(symbols))
+
+    def _require_canonical(self, symbol: str, node: Node, path: str) -> None:
+        canonical = canonical_symbol(symbol)
+        if symbol == canonical and _SYMBOL.fullmatch(symbol):
+            return
+        better = f"Write {canonical}." if canonical else "Write it like BTC-USDT or BTC-USD-PERP."
+        raise self._refusal(
+            node, path, f"{symbol!r} is not written BASE-QUOTE or BASE-QUOTE-CONTRACT", better
+        )
+
+    def _mapping(self, node: Node, path: str, keys: tuple[str, ...] | None) -> dict[str, Node]:
+        """The entries by key: exactly ``keys``, or any where None. Each key once."""
+        if not isinstance(node, MappingNode):
+            expected = _allowed(keys) if keys else "Write one entry for each exchange."
+            raise self._refusal(node, path, f"{_shown(node)} has no entries of its own", expected)
+        found: dict[str, Node] = {}
+        for key, value in node.value:
+            name = key.value if isinstance(key, ScalarNode) else _shown(key)
+            here = f"{path}.{name}" if path else name
+            if name in found:
+                raise self._refusal(key, here, "stands there twice", "Leave one of them out.")
+            if keys is not None and name not in keys:
+                raise self._refusal(key, here, "is not known", _allowed(keys))
+            found[name] = value
+        for missing in (k for k in keys or () if k not in found):
+            here = f"{path}.{missing}" if path else missing
+            raise self._refusal(node, here, "is missing", f"Add `{missing}:` there.")
+        return found
+
+    def _texts(self, node: Node, path: str) -> dict[str, Node]:
+        """The texts of a list, each once, with their nodes."""
+        if not isinstance(node, SequenceNode):
+            raise self._refusal(
+                node, path, f"{_shown(node)} is no list", "Write one: [BTC-USDT, ETH-USDT]."
+            )
+        found: dict[str, Node] = {}
+        for item in node.value:
+            if not isinstance(item, ScalarNode):
+                raise self._refusal(item, path, f"{_shown(item)} is no name", "Write names alone.")
+            if item.value in found:
+                raise self._refusal(
+                    item, path, f"{item.value!r} stands there twice", "Leave one of them out."
+                )
+            found[item.value] = item
+        if not found:
+            raise self._refusal(node, path, "the list is empty", "Name one at least.")
+        return found
+
+    def _refusal(self, node: Node, path: str, found: str, allowed: str) -> Misconfigured:
+        where = f"{self._file}, line {node.start_mark.line + 1}"
+        return Misconfigured(f"{where}{', ' + path if path else ''}: {found}. {allowed}")
+
+
+def _allowed(names: Mapping[str, object] | Iterable[str]) -> str:
+    return f"Allowed: {', '.join(names)}."
+
+
+def _shown(node: Node) -> str:
+    if isinstance(node, ScalarNode):
+        return repr(node.value)
+    return "a list" if isinstance(node, SequenceNode) else "a group of entries"
