@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from k2_cli.home import DEFAULT_HOME
-from k2_market.errors import BrokerUnavailable
+from k2_market.errors import BrokerUnavailable, UsageError
 
 
 def feed(
@@ -19,10 +19,13 @@ def feed(
         Path, typer.Option(envvar="K2_HOME", help="The folder whose broker and tables are meant.")
     ] = DEFAULT_HOME,
     endpoint: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
+            metavar="URL",
             envvar="K2_FEED_ENDPOINT",
-            help="Connect here, not to the exchanges: ws://127.0.0.1:9000 for a simulator.",
+            help="Connect here, not to the exchanges: ws://127.0.0.1:9000 for a simulator. "
+            "Several, with commas or given several times, stand in for one another.",
+            show_default=False,
         ),
     ] = None,
     instruments: Annotated[
@@ -45,10 +48,17 @@ def feed(
         typer.Option(help="Of it, only this kind: trades or quotes.", show_default=False),
     ] = None,
 ) -> None:
-    """Record what instruments.yaml lists until stopped.
+    """Record what instruments.yaml lists into Kafka until stopped.
 
     It names the exchanges, and of each the kinds (trades, quotes) and symbols. Connections that end
-    are made again, endlessly. On Ctrl-C or SIGTERM everything received is delivered to Kafka first.
+    are made again, endlessly; where an exchange has several addresses, at the next one. TLS
+    certificates are always verified; K2_CA_FILE names a PEM file of authorities to trust beside the
+    system's.
+
+    While Kafka is away, frames wait in memory (64 MB an exchange), then the exchanges are held
+    back. On Ctrl-C or SIGTERM everything received is delivered first; what Kafka has not taken
+    within ten seconds is kept in HOME/undelivered and delivered at the next start. HOME/feeds.json
+    shows the state of all feeds, written every two seconds.
     """
     from k2_assets.pacing import committed_offsets
     from k2_assets.resources import BROKER_FOLDER
@@ -56,12 +66,14 @@ def feed(
     from k2_feeds.adapters import adapter
     from k2_feeds.broker import broker_settings
     from k2_feeds.feed import Feed, Plan, run_feeds
-    from k2_feeds.kafka import from_environment
+    from k2_feeds.kafka import from_environment, require_answer
     from k2_feeds.selection import narrowed
+    from k2_feeds.tls import from_environment as tls_from_environment
     from k2_lake.catalog import Lake, LakeSettings
 
     listed = read_file(selection_file(home, instruments))
     wanted = narrowed(listed, exchange or (), symbol or (), kind or ())
+    endpoints, tls = addresses(endpoint or []), tls_from_environment(os.environ)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     settings = from_environment(os.environ) or broker_settings(home.absolute() / BROKER_FOLDER)
     if settings is None:
@@ -69,14 +81,26 @@ def feed(
             f"no broker: K2_KAFKA_BOOTSTRAP is not set and none is running for {home}. "
             "Set it, or start everything with `k2 demo`."
         )
+    require_answer(settings)
     lake = Lake(LakeSettings.from_environment(os.environ, home))
     feeds = [
         Feed(
-            Plan(adapter(w.exchange), w.symbols, endpoint),
+            Plan(adapter(w.exchange), w.symbols, endpoints),
             settings,
             committed_offsets(lake, settings, w.exchange) if settings.embedded else None,
+            home=home.absolute(),
+            tls=tls,
         )
         for w in wanted
         if "trades" in w.kinds
     ]
-    asyncio.run(run_feeds(feeds))
+    asyncio.run(run_feeds(feeds, state=home.absolute() / "feeds.json"))
+
+
+def addresses(endpoints: list[str]) -> tuple[str, ...]:
+    """The addresses to try in turn. Raises UsageError for one that is no WebSocket's."""
+    found = [part.strip() for text in endpoints for part in text.split(",") if part.strip()]
+    for url in found:
+        if not url.startswith(("ws://", "wss://")):
+            raise UsageError(f"--endpoint {url!r} was not ws://HOST:PORT or wss://HOST:PORT.")
+    return tuple(url.rstrip("/") for url in found)

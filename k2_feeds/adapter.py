@@ -66,6 +66,20 @@ class Liveness:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What the exchange lets one connection ask for.
+
+    ``streams``: how many symbols, None where it names no number. ``messages_per_s``: how many
+    messages it takes. ``one_at_a_time``: whether a subscription must be answered before the next is
+    asked for, because a refusal does not say what it refuses.
+    """
+
+    streams: int | None
+    messages_per_s: float
+    one_at_a_time: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
     """Why a frame, or one row of it (``frame_index``; -1 is the whole frame), cannot be read."""
 
@@ -126,6 +140,18 @@ class Adapter(Protocol):
     @property
     def endpoint(self) -> str:
         """Scheme and host of the public feed: ``wss://ws.kraken.com``, no path."""
+
+    @property
+    def backups(self) -> tuple[str, ...]:
+        """Other schemes and hosts of the same feed, for when ``endpoint`` does not answer.
+
+        Binance: ``wss://stream.binance.com:443``, ``wss://data-stream.binance.vision``. Kraken
+        documents none.
+        """
+
+    @property
+    def limits(self) -> Limits:
+        """Binance spot: 1,024 streams and 5 messages a second. Kraken: no number is documented."""
 
     @property
     def liveness(self) -> Liveness:

@@ -67,6 +67,10 @@ class Backlog:
         self._in_flight -= size
         self._partitions.setdefault(partition, _Uncommitted()).add(offset + 1, size)
 
+    def withdrawn(self, size: int) -> None:
+        """Bytes that were handed to the client did not reach Kafka."""
+        self._in_flight -= size
+
     def refresh(self) -> None:
         """Ask bronze how far it is and forget what it holds."""
         for partition, next_offset in self._committed().items():

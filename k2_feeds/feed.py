@@ -1,6 +1,7 @@
 """Live feeds of several exchanges in one process, until it is told to stop.
 
-Each session has its own producer; one that fails does not take the others with it.
+Each exchange has its own producer, and as many sessions as its limits make of its symbols; a
+session that fails does not take the others with it.
 """
 
 from __future__ import annotations
@@ -8,20 +9,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import ssl
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from random import Random
+from pathlib import Path
+
+import msgspec
 
 from k2_feeds.adapter import Adapter
 from k2_feeds.backlog import Backlog
 from k2_feeds.kafka import KafkaSettings
-from k2_feeds.liveness import backoff
-from k2_feeds.producer import DELIVERY_TIMEOUT_S, FrameProducer
+from k2_feeds.lasting import DRAIN_S, LastingProducer
 from k2_feeds.router import FrameRouter
-from k2_feeds.session import Session
-from k2_market.errors import K2Error, LogError
+from k2_feeds.session import Session, parted
+from k2_market.errors import K2Error, SubscriptionRefused
 
 _POLL_EVERY_S = 0.1
+_TELL_BLOCKED_AFTER_US = 5_000_000
+_TELL_EVERY_S = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -31,17 +37,21 @@ Committed = Callable[[], Mapping[int, int]]
 
 @dataclass(frozen=True)
 class Plan:
-    """One session: canonical symbols of an exchange; ``endpoint`` replaces the exchange's own."""
+    """What to record: canonical symbols of an exchange; ``endpoints`` replace the exchange's own.
+
+    Where there are several endpoints, each stands in for the one before it.
+    """
 
     adapter: Adapter
     symbols: tuple[str, ...]
-    endpoint: str | None = None
+    endpoints: tuple[str, ...] = ()
 
 
 class Feed:
-    """The sessions of one plan, begun again with a new producer when Kafka was away.
+    """The sessions of one plan and the producer that they share.
 
     ``committed`` paces it on bronze, for a broker that forgets; None where Kafka keeps everything.
+    ``home`` keeps what Kafka does not take; ``tls`` verifies the exchange.
     """
 
     def __init__(
@@ -50,71 +60,96 @@ class Feed:
         settings: KafkaSettings,
         committed: Committed | None,
         *,
-        delivery_timeout_s: float = DELIVERY_TIMEOUT_S,
+        home: Path | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.plan = plan
         self.failure: K2Error | None = None
-        self.outages = 0
-        self._settings, self._committed = settings, committed
-        self._delivery_timeout_s = delivery_timeout_s
-        self._begin()
+        adapter = plan.adapter
+        self.producer = LastingProducer(
+            settings,
+            adapter.exchange,
+            backlog=None if committed is None else Backlog(committed),
+            home=home,
+        )
+        self._router = FrameRouter(adapter, self.producer)
+        parts = parted(adapter, plan.symbols)
+        self.sessions = [Session(self._router, part, plan.endpoints, tls) for part in parts]
+        self._told_blocked = False
 
     @property
     def status(self) -> dict[str, object]:
-        """Counters for people and metrics; ``failure`` is None while it runs."""
+        """What people and metrics want to know; ``failure`` is None while it runs.
+
+        Of several sessions: counts are sums, ``connected`` means all, ``blocked_since_us`` is the
+        earliest. ``queued`` frames wait in memory for Kafka, and ``trouble`` says what for.
+        """
+        states = [session.status for session in self.sessions]
+        blocked = [s.blocked_since_us for s in states if s.blocked_since_us is not None]
         return {
-            "connected": self._session.connected,
-            **asdict(self._session.status),
+            "connected": all(session.connected for session in self.sessions),
+            "connections": sum(s.connections for s in states),
+            "frames": sum(s.frames for s in states),
+            "waits": sum(s.waits for s in states),
+            "blocked_since_us": min(blocked, default=None),
+            "last_frame_at_us": max((s.last_frame_at_us or 0 for s in states), default=0) or None,
+            "last_error": next((s.last_error for s in states if s.last_error), None),
+            "refused": {name: text for s in states for name, text in s.refused.items()},
             "channels": {str(channel): n for channel, n in self._router.counts.items()},
-            "acknowledged": sum(self._producer.acknowledged.values()),
-            "outages": self.outages,
+            "acknowledged": sum(self.producer.acknowledged.values()),
+            "queued": self.producer.queued,
+            "trouble": self.producer.trouble,
+            "outages": self.producer.outages,
+            "letters": self.producer.letters,
             "failure": None if self.failure is None else str(self.failure),
+            "sessions": [{"symbols": len(s.symbols), **asdict(s.status)} for s in self.sessions],
         }
 
-    async def run(self) -> None:
-        """Run until cancelled, then flush. Raises what cannot be helped by trying again."""
-        delays = backoff(Random())
-        while True:
-            try:
-                await self._run_once()
-            except LogError as error:
-                if not error.retryable:
-                    raise
-                self.outages += 1
-                delay_s = next(delays)
-                log.error("%s: %s; again in %.1f s", self.plan.adapter.exchange, error, delay_s)
-                await asyncio.sleep(delay_s)
-                self._begin()
+    async def run(self, drain_s: float = DRAIN_S) -> None:
+        """Run until cancelled, then deliver what was received, or keep it for the next start.
 
-    def _begin(self) -> None:
-        adapter = self.plan.adapter
-        self._producer = FrameProducer(
-            self._settings,
-            adapter.exchange,
-            backlog=None if self._committed is None else Backlog(self._committed),
-            delivery_timeout_s=self._delivery_timeout_s,
-        )
-        self._router = FrameRouter(adapter, self._producer)
-        self._session = Session(self._router, self.plan.symbols, self.plan.endpoint)
-
-    async def _run_once(self) -> None:
-        """Session and delivery reports side by side; the first to fail ends both."""
-        tasks = [asyncio.create_task(self._session.run()), asyncio.create_task(self._poll())]
+        Raises SubscriptionRefused if the exchange accepted no symbol of any session.
+        """
+        polling = asyncio.create_task(self._poll())
+        running = [asyncio.create_task(session.run()) for session in self.sessions]
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        except asyncio.CancelledError:
-            await _end(tasks)
-            await asyncio.to_thread(self._producer.flush)
-            raise
+            await self._last_failure(running)
         finally:
-            await _end(tasks)
+            self.producer.begin_stop()
+            await _end([*running, polling])
+            await asyncio.to_thread(self.producer.stop, drain_s)
+
+    async def _last_failure(self, running: Sequence[asyncio.Task[None]]) -> None:
+        """Wait while any session lives; no session ends without an error, the last one's is raised.
+
+        A bug is raised at once.
+        """
+        for number, ended in enumerate(asyncio.as_completed(running), 1):
+            try:
+                await ended
+            except SubscriptionRefused as error:
+                if number == len(running):
+                    raise
+                log.error("%s: a session has ended: %s", self.plan.adapter.exchange, error)
 
     async def _poll(self) -> None:
         while True:
             await asyncio.sleep(_POLL_EVERY_S)
-            self._producer.poll()
+            self.producer.poll()
+            self._tell_blocked()
+
+    def _tell_blocked(self) -> None:
+        """Say once that frames wait for Kafka, and once that they do no more."""
+        since = [s.status.blocked_since_us for s in self.sessions if s.status.blocked_since_us]
+        name = self.plan.adapter.exchange
+        if since and not self._told_blocked:
+            if time.time_ns() // 1000 - min(since) < _TELL_BLOCKED_AFTER_US:
+                return
+            queued, why = self.producer.queued, self.producer.trouble or "Kafka or bronze is slow"
+            log.warning("%s: held back, %s frames wait for Kafka: %s", name, queued, why)
+        elif self._told_blocked and not since:
+            log.info("%s: Kafka takes frames again", name)
+        self._told_blocked = bool(since)
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -123,13 +158,17 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def run_feeds(feeds: Sequence[Feed], *, stop: asyncio.Event | None = None) -> None:
+async def run_feeds(
+    feeds: Sequence[Feed], *, stop: asyncio.Event | None = None, state: Path | None = None
+) -> None:
     """Run feeds until ``stop`` is set, SIGTERM or SIGINT comes, or the last of them has failed.
 
-    What was received by then is flushed. ``stop`` None means that signals alone stop it. Raises
-    the failure of a feed only when all of them failed.
+    What was received by then is delivered, or kept on disk where Kafka does not take it. ``stop``
+    None means that signals alone stop it. Raises the failure of a feed only when all of them have
+    failed. ``state`` is a file that says, as JSON, what each feed says of itself.
     """
     stop = stop or _on_signals()
+    telling = None if state is None else asyncio.create_task(_tell(feeds, state))
     stopping = asyncio.create_task(stop.wait())
     running = {asyncio.create_task(feed.run()): feed for feed in feeds}
     while running and not stopping.done():
@@ -138,6 +177,9 @@ async def run_feeds(feeds: Sequence[Feed], *, stop: asyncio.Event | None = None)
             _note_failure(running.pop(task), task)
     stopping.cancel()
     await _end(list(running))
+    if telling is not None and state is not None:
+        await _end([telling])
+        _write_state(feeds, state)
     failures = [feed.failure for feed in feeds if feed.failure is not None]
     if len(failures) == len(feeds) and failures:
         raise failures[0]
@@ -150,6 +192,19 @@ def _note_failure(feed: Feed, task: asyncio.Task[None]) -> None:
     except K2Error as error:
         feed.failure = error
         log.error("%s has ended: %s", feed.plan.adapter.exchange, error)
+
+
+async def _tell(feeds: Sequence[Feed], state: Path) -> None:
+    while True:
+        _write_state(feeds, state)
+        await asyncio.sleep(_TELL_EVERY_S)
+
+
+def _write_state(feeds: Sequence[Feed], state: Path) -> None:
+    told = {feed.plan.adapter.exchange: feed.status for feed in feeds}
+    draft = state.with_suffix(".new")
+    draft.write_bytes(msgspec.json.format(msgspec.json.encode(told)))
+    draft.replace(state)
 
 
 def _on_signals() -> asyncio.Event:

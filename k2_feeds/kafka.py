@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from k2_market.errors import BrokerUnavailable, LogError, TopicMissing, UsageError
 
@@ -83,6 +83,18 @@ def from_environment(env: Mapping[str, str]) -> KafkaSettings | None:
         if name.startswith(_PREFIX) and name != BOOTSTRAP
     }
     return KafkaSettings(bootstrap, extra=extra)
+
+
+def require_answer(settings: KafkaSettings, within_s: float = 10.0) -> None:
+    """Raise BrokerUnavailable or LogError if no broker of the cluster answers in time."""
+    trouble = Trouble()
+    client = new_client(Producer, {**settings.client(), "error_cb": trouble.note})
+    try:
+        client.list_topics(timeout=within_s)
+    except KafkaException as error:
+        client.poll(0)
+        cause = error.args[0]
+        raise log_error("starting", settings.bootstrap, cause, trouble) from None
 
 
 class Trouble:

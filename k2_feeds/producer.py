@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from types import TracebackType
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -13,9 +14,13 @@ from k2_feeds.backlog import Backlog
 from k2_feeds.frame import HEADER_KEY, Frame, Origin, encode_header
 from k2_feeds.kafka import KafkaSettings, Trouble, log_error, new_client
 from k2_feeds.topics import raw_topic
+from k2_feeds.undelivered import LARGEST_MESSAGE
 from k2_market.errors import BrokerUnavailable, LogError
 
-_QUEUE_MESSAGES = 100_000
+# What waits for Kafka is at most so many frames, and so many bytes of them: beyond that whoever
+# produces waits. librdkafka needs about 400 bytes more for each frame.
+QUEUE_MESSAGES = 200_000
+QUEUE_KBYTES = 65_536
 _LINGER_MS = 20
 DELIVERY_TIMEOUT_S = 60
 _STATISTICS_MS = 200
@@ -24,12 +29,16 @@ _WAIT_S = 0.05
 _POLL_EVERY = 1_000  # frames; delivery reports pile up in memory until they are polled
 _FRAMING = 64  # bytes of header, key and record besides the value, roughly
 
+# A delivery report does not bring the headers back, so the callback holds that of its frame.
+Report = Callable[[bytes, KafkaError | None, Message], None]
+
 
 class FrameProducer:
     """Writes the frames of one exchange to its raw topic of trades; a context manager.
 
     The key chooses the partition (CRC32, the same for all keyless frames), so frames of a symbol
-    keep their order. With a ``backlog`` it waits while the tables are too far behind.
+    keep their order. With a ``backlog`` it waits while the tables are too far behind. What is not
+    acknowledged within ``delivery_timeout_s`` is an error; 0 waits for Kafka without end.
     """
 
     def __init__(
@@ -38,7 +47,7 @@ class FrameProducer:
         exchange: str,
         *,
         backlog: Backlog | None = None,
-        queue_messages: int = _QUEUE_MESSAGES,
+        queue_messages: int = QUEUE_MESSAGES,
         delivery_timeout_s: float = DELIVERY_TIMEOUT_S,
     ) -> None:
         self.topic = raw_topic("trades", exchange)
@@ -46,25 +55,21 @@ class FrameProducer:
         self._bootstrap, self._backlog = settings.bootstrap, backlog
         self._failure: KafkaError | None = None
         self._trouble = Trouble()
-        self._client = new_client(
-            Producer,
-            {
-                **settings.client(
-                    enable_idempotence=True,
-                    acks="all",
-                    compression_type="zstd",
-                    partitioner="consistent",
-                    linger_ms=_LINGER_MS,
-                    batch_size=1_000_000,
-                    queue_buffering_max_messages=queue_messages,
-                    message_timeout_ms=int(delivery_timeout_s * 1000),
-                    topic_metadata_propagation_max_ms=_NO_TOPIC_AFTER_MS,
-                    statistics_interval_ms=_STATISTICS_MS if backlog else 0,
-                ),
-                "stats_cb": self._measure,
-                "error_cb": self._trouble.note,
-            },
+        self._config = settings.client(
+            enable_idempotence=True,
+            acks="all",
+            compression_type="zstd",
+            partitioner="consistent",
+            linger_ms=_LINGER_MS,
+            batch_size=1_000_000,
+            message_max_bytes=LARGEST_MESSAGE,
+            queue_buffering_max_messages=queue_messages,
+            queue_buffering_max_kbytes=QUEUE_KBYTES,
+            message_timeout_ms=int(delivery_timeout_s * 1000),
+            topic_metadata_propagation_max_ms=_NO_TOPIC_AFTER_MS,
+            statistics_interval_ms=_STATISTICS_MS if backlog else 0,
         )
+        self._client = self._new_client()
 
     def send(self, frame: Frame, key: str | None, origin: Origin = Origin.LIVE) -> None:
         """Hand over a frame, waiting while there is no room for it.
@@ -98,21 +103,28 @@ class FrameProducer:
         if self._backlog is not None and self._backlog.full:
             return False
         header = encode_header(received_at_us, connection_id, sequence, origin)
+        return self._produce(payload, key, header, self._delivered)
+
+    def _produce(self, payload: bytes, key: str | None, header: bytes, report: Report) -> bool:
         try:
             self._client.produce(
                 self.topic,
                 payload,
                 key,
                 headers=[(HEADER_KEY, header)],
-                on_delivery=self._delivered,
+                on_delivery=partial(report, header),
             )
         except BufferError:
             return False
         except KafkaException as error:
-            raise self._undelivered(error.args[0]) from error
+            return self._not_taken(error.args[0], payload, key, header)
         if self._backlog is not None:
             self._backlog.sent(len(payload) + _FRAMING)
         return True
+
+    def keep(self, frame: Frame, key: str | None, origin: Origin = Origin.LIVE) -> None:
+        """Take the last frame of someone who ends: as ``send``."""
+        self.send(frame, key, origin)
 
     def poll(self) -> None:
         """Take delivery reports that are there. Call it now and then while frames are rare."""
@@ -152,9 +164,26 @@ class FrameProducer:
         if error is None:
             self.flush()
 
-    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+    def _new_client(self, **properties: int) -> Producer:
+        own = {name.replace("_", "."): value for name, value in properties.items()}
+        callbacks = {"stats_cb": self._measure, "error_cb": self._trouble.note}
+        return new_client(Producer, {**self._config, **own, **callbacks})
+
+    def _not_taken(
+        self,
+        cause: KafkaError,
+        payload: bytes,  # noqa: ARG002
+        key: str | None,  # noqa: ARG002
+        header: bytes,  # noqa: ARG002
+    ) -> bool:
+        """What becomes of a frame that the client itself refused."""
+        raise self._undelivered(cause)
+
+    def _delivered(self, header: bytes, error: KafkaError | None, message: Message) -> None:
         if error is not None:
-            self._failure = self._failure or error
+            if self._backlog is not None:
+                self._backlog.withdrawn(len(message) + _FRAMING)
+            self._refused(header, error, message)
             return
         partition, offset = message.partition(), message.offset()
         if partition is None or offset is None:
@@ -162,6 +191,9 @@ class FrameProducer:
         self.acknowledged[partition] += 1
         if self._backlog is not None:
             self._backlog.delivered(partition, offset, len(message) + _FRAMING)
+
+    def _refused(self, header: bytes, error: KafkaError, message: Message) -> None:  # noqa: ARG002
+        self._failure = self._failure or error
 
     def _measure(self, statistics: str) -> None:
         found = json.loads(statistics)

@@ -8,149 +8,44 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import ssl
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from random import Random
-from urllib.parse import urlsplit
 
-from websockets.asyncio.client import ClientConnection, connect
-
-from k2_feeds.adapter import Answer, Channel
-from k2_feeds.frame import Frame, Origin
-from k2_feeds.liveness import RETRYABLE, Verdict, Vitals, backoff, judge
+from k2_feeds.adapter import Adapter
+from k2_feeds.connection import Connection, SessionStatus
+from k2_feeds.liveness import RETRYABLE, Verdict, asked_delay, backoff, judge
 from k2_feeds.router import FrameRouter
-from k2_market.errors import Disconnected, SubscriptionRefused
+from k2_market.errors import Disconnected
 
 _JUDGE_EVERY_S = 0.5
-_OPEN_WITHIN_S = 10.0
-_PING_S = 20.0
 _OVERLAP_S = 2.0  # both connections deliver for so long; the repeats are told by their trade ids
-_MAX_FRAME_BYTES = 16 * 1024 * 1024
-_QUEUED_FRAMES = 64  # read ahead of Kafka; beyond them TCP holds the exchange back
+_END_WITHIN_S = 3.0
 
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class SessionStatus:
-    """What a session can say of itself. ``refused``: the exchange's words by what it refused."""
-
-    connections: int = 0
-    frames: int = 0
-    waits: int = 0
-    last_frame_at_us: int | None = None
-    last_error: str | None = None
-    refused: dict[str, str] = field(default_factory=dict)
-
-
-class Connection:
-    """One connection: its number, its frames counted from 0, its answers still awaited."""
-
-    def __init__(
-        self, router: FrameRouter, symbols: Sequence[str], url: str, status: SessionStatus
-    ) -> None:
-        self.id = secrets.randbelow(2**63 - 1) + 1
-        self.stands_since: float | None = None
-        self._router, self._symbols, self._url, self._status = router, symbols, url, status
-        self._awaited = set(router.adapter.awaited(symbols))
-        self._accepted = 0
-        self._sequence = 0
-        self._opened_at = self._last_frame_at = time.monotonic()
-        self._blocked = self._closing = False
-
-    @property
-    def vitals(self) -> Vitals:
-        """For ``judge``."""
-        return Vitals(
-            self._opened_at,
-            self._last_frame_at,
-            len(self._awaited),
-            self._blocked,
-            self._closing,
-        )
-
-    @property
-    def unanswered(self) -> list[str]:
-        """The keys of the subscriptions that the exchange has not answered."""
-        return sorted(self._awaited)
-
-    def stands_for(self, seconds: float, now: float) -> bool:
-        """Whether its subscription was complete that long ago."""
-        return self.stands_since is not None and now - self.stands_since >= seconds
-
-    async def run(self) -> None:
-        """Deliver frames until the connection ends, which it does by raising."""
-        async with connect(
-            self._url,
-            open_timeout=_OPEN_WITHIN_S,
-            ping_interval=_PING_S,
-            ping_timeout=_PING_S,
-            close_timeout=1.0,
-            max_size=_MAX_FRAME_BYTES,
-            max_queue=_QUEUED_FRAMES,
-            proxy=None if _is_loopback(self._url) else True,
-        ) as socket:
-            self._opened_at = self._last_frame_at = time.monotonic()
-            self._status.connections += 1
-            for message in self._router.adapter.subscribe(self._symbols):
-                await socket.send(message)
-            await self._listen(socket)
-
-    async def _listen(self, socket: ClientConnection) -> None:
-        while True:
-            payload = await socket.recv(decode=False)
-            self._last_frame_at = time.monotonic()
-            await self._hand_on(payload, time.time_ns() // 1000)
-            if self._awaited:
-                for answer in self._router.adapter.answers(payload):
-                    self._note_answer(answer)
-
-    async def _hand_on(self, payload: bytes, received_at_us: int) -> None:
-        self._status.frames += 1
-        self._status.last_frame_at_us = received_at_us
-        route = self._router.route(payload)
-        if route is None:
-            return
-        if route.channel is Channel.CONTROL and self._router.adapter.announces_close(payload):
-            self._closing = True
-        frame = Frame(payload, received_at_us, self.id, self._sequence)
-        self._sequence += 1
-        producer = self._router.producer
-        while not producer.offer(frame, route.exchange_symbol, Origin.LIVE):
-            self._blocked = True
-            self._status.waits += 1
-            await asyncio.to_thread(producer.wait)
-        self._blocked = False
-
-    def _note_answer(self, answer: Answer) -> None:
-        if answer.accepted:
-            self._accepted += 1
-        else:
-            name = answer.key or "a subscription"
-            self._status.refused[name] = answer.detail
-            log.warning("%s refused %s: %s", self._router.adapter.exchange, name, answer.detail)
-        self._awaited.discard(answer.key or "")
-        if self._awaited or self.stands_since is not None:
-            return
-        if not self._accepted:
-            raise SubscriptionRefused(
-                f"{self._router.adapter.exchange} refused every subscription of "
-                f"{', '.join(self._symbols)}: {self._status.refused}. Are the symbols right?"
-            )
-        self.stands_since = time.monotonic()
-
-
 class Session:
-    """Keeps symbols of one exchange coming until it is cancelled."""
+    """Keeps symbols of one exchange coming until it is cancelled.
+
+    ``endpoints`` replace the exchange's own; where there are several, each connection that fails
+    makes it try the next one. ``tls`` verifies them, the system's authorities if it is None.
+    """
 
     def __init__(
-        self, router: FrameRouter, symbols: Sequence[str], endpoint: str | None = None
+        self,
+        router: FrameRouter,
+        symbols: Sequence[str],
+        endpoints: Sequence[str] = (),
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.status = SessionStatus()
-        self._router, self._symbols = router, symbols
+        self.symbols = tuple(symbols)
+        self._router, self._tls = router, tls
         self._exchange, self._liveness = router.adapter.exchange, router.adapter.liveness
-        self._url = router.adapter.url(symbols, endpoint)
+        self._urls = addresses(router.adapter, symbols, endpoints)
         self._random = Random(secrets.randbits(64))
         # More than one only while one connection replaces another.
         self._running: dict[asyncio.Task[None], Connection] = {}
@@ -163,17 +58,22 @@ class Session:
     async def run(self) -> None:
         """Connect, and connect again, until cancelled; the sockets are closed by then.
 
-        Raises SubscriptionRefused if the exchange accepted no symbol, LogError if Kafka failed.
+        Raises SubscriptionRefused if the exchange accepted no symbol.
         """
-        delays = backoff(self._random)
+        delays, turn = backoff(self._random), 0
         try:
             while True:
-                connection = Connection(self._router, self._symbols, self._url, self.status)
+                self.status.url = self._urls[turn % len(self._urls)]
+                connection = Connection(
+                    self._router, self.symbols, self.status.url, self.status, self._tls
+                )
                 try:
                     await self._keep(connection)
                 except RETRYABLE as error:
                     if connection.stands_since is not None:
                         delays = backoff(self._random)
+                    else:
+                        turn += 1
                     await self._pause(error, next(delays))
         finally:
             await self._close(list(self._running))
@@ -203,10 +103,14 @@ class Session:
                 raise self._given_up(verdict, connection, now)
 
     async def _close(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        """End connections: what the exchange sent before it heard of it is still handed on."""
+        closing = [self._running[task].close() for task in tasks if task in self._running]
+        ended = asyncio.gather(*closing, *tasks, return_exceptions=True)
+        await asyncio.wait({ended}, timeout=_END_WITHIN_S)
         for task in tasks:
             task.cancel()
             self._running.pop(task, None)
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(ended, *tasks, return_exceptions=True)
 
     def _given_up(self, verdict: Verdict, connection: Connection, now: float) -> Disconnected:
         if verdict is Verdict.UNANSWERED:
@@ -216,10 +120,31 @@ class Session:
         return Disconnected(f"{self._exchange} has sent nothing for {silence:.0f} s")
 
     async def _pause(self, error: BaseException, delay_s: float) -> None:
-        self.status.last_error = f"{type(error).__name__}: {error}"
+        delay_s = max(delay_s, asked_delay(error, datetime.now(UTC)))
+        self.status.last_error = _told(error, self.status.url)
         log.warning("%s: %s; next try in %.1f s", self._exchange, self.status.last_error, delay_s)
         await asyncio.sleep(delay_s)
 
 
-def _is_loopback(url: str) -> bool:
-    return urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost")
+def addresses(adapter: Adapter, symbols: Sequence[str], endpoints: Sequence[str]) -> list[str]:
+    """Where to connect to, in the order to try: the given endpoints, else the exchange's own."""
+    if endpoints:
+        return [adapter.url(symbols, endpoint) for endpoint in endpoints]
+    own = adapter.url(symbols)
+    path = own.removeprefix(adapter.endpoint)
+    return [own, *(backup + path for backup in adapter.backups)]
+
+
+def parted(adapter: Adapter, symbols: Sequence[str]) -> list[tuple[str, ...]]:
+    """The symbols by connection: no more on one than the exchange allows."""
+    size = adapter.limits.streams or len(symbols) or 1
+    return [tuple(symbols[at : at + size]) for at in range(0, len(symbols), size)]
+
+
+def _told(error: BaseException, url: str) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"the certificate of {url} was not accepted: {error.verify_message}. If its authority "
+            "is your own, name it in K2_CA_FILE"
+        )
+    return f"{type(error).__name__}: {error}"

@@ -42,11 +42,10 @@ class Undelivered(msgspec.Struct, frozen=True, array_like=True):
     kept_at_us: int
 
     @classmethod
-    def of(cls, message: Message, reason: str) -> Undelivered:
-        """What a delivery report gives back."""
-        key, headers = message.key(), dict(message.headers() or [])
+    def of(cls, message: Message, header: bytes, reason: str) -> Undelivered:
+        """What a delivery report gives back, and the header that it does not."""
+        key, payload = message.key(), _bytes(message.value())
         name = key.decode(errors="surrogateescape") if isinstance(key, bytes) else key
-        header, payload = _bytes(headers.get(HEADER_KEY)), _bytes(message.value())
         return cls(message.topic() or "", name, header, payload, reason, time.time_ns() // 1000)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from k2_feeds.adapter import WIRE_ERRORS, Answer, Channel, Liveness, Reading, Route, legs
+from k2_feeds.adapter import WIRE_ERRORS, Answer, Channel, Limits, Liveness, Reading, Route, legs
 from k2_feeds.adapters import binance_trades as trades
 from k2_feeds.faults import WHOLE_FRAME, fault, read_object, reading_of, routed
 
@@ -47,8 +47,10 @@ _EVENTS = {
 _UNKNOWN = Route(Channel.UNKNOWN)
 _STREAM, _EVENT, _SYMBOL = b'{"stream":"', b'{"e":"', b'"s":"'
 
-# A connection takes 5 messages a second on spot and 10 on futures; a message takes many streams.
 _STREAMS_PER_MESSAGE = 200
+# "WebSocket connections have a limit of 5 incoming messages per second", futures 10; "a single
+# connection can listen to a maximum of 1024 streams". Of futures the pages say both 200 and 1024.
+_SPOT_LIMITS, _FUTURES_LIMITS = Limits(1024, 5), Limits(200, 10)
 
 # The server pings by WebSocket; a quiet symbol sends nothing. A connection lives 24 hours.
 _LIVENESS = Liveness(silent_after_s=None, rotate_after_s=23.5 * 3600)
@@ -66,6 +68,8 @@ class Binance:
     path: str
     shared_path: str
     liveness: Liveness = _LIVENESS
+    limits: Limits = _FUTURES_LIMITS
+    backups: tuple[str, ...] = ()
 
     def url(self, symbols: Sequence[str], endpoint: str | None = None) -> str:  # noqa: ARG002
         """``wss://stream.binance.com:9443/stream``: frames then name their stream."""
@@ -192,4 +196,13 @@ def _route_of_silent_event(message: dict[str, Any]) -> Route:
     return _stream_route(message["stream"].encode(errors="replace"))
 
 
-BINANCE = Binance("binance", "wss://stream.binance.com:9443", "/stream", "/stream")
+# "The base endpoint is wss://stream.binance.com:9443 or wss://stream.binance.com:443", and
+# "wss://data-stream.binance.vision can be subscribed to receive only market data messages".
+BINANCE = Binance(
+    "binance",
+    "wss://stream.binance.com:9443",
+    "/stream",
+    "/stream",
+    limits=_SPOT_LIMITS,
+    backups=("wss://stream.binance.com:443", "wss://data-stream.binance.vision"),
+)

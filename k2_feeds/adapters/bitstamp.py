@@ -18,6 +18,7 @@ from k2_feeds.adapter import (
     WIRE_ERRORS,
     Answer,
     Channel,
+    Limits,
     Liveness,
     Reading,
     Route,
@@ -48,6 +49,8 @@ _Micros = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,17}$")]
 # Silence means nothing: the server pings by WebSocket, and bts:heartbeat only answers the client's.
 # "Maximum connection age is 90 days", and a request to reconnect comes before.
 _LIVENESS = Liveness(silent_after_s=None, rotate_after_s=None)
+# No numbers are documented. A refused channel is answered by an error that does not name it.
+_LIMITS = Limits(streams=None, messages_per_s=20, one_at_a_time=True)
 
 
 class Trade(msgspec.Struct, gc=False):
@@ -85,6 +88,8 @@ class Bitstamp:
     exchange: str = "bitstamp"
     endpoint: str = "wss://ws.bitstamp.net"
     liveness: Liveness = _LIVENESS
+    limits: Limits = _LIMITS
+    backups: tuple[str, ...] = ()
 
     def url(self, symbols: Sequence[str], endpoint: str | None = None) -> str:  # noqa: ARG002
         """The host itself; ``<endpoint>/bitstamp`` where the endpoint is replaced."""

@@ -19,6 +19,7 @@ from k2_feeds.adapter import (
     WIRE_ERRORS,
     Answer,
     Channel,
+    Limits,
     Liveness,
     Reading,
     Route,
@@ -51,6 +52,9 @@ _NOT_A_PRODUCT = " is not a valid product"
 
 # The heartbeat channel beats every second for each product.
 _LIVENESS = Liveness(silent_after_s=10, rotate_after_s=None)
+# "Requests per second per IP: 8" ("Exchange WebSocket Rate Limits"); each product is a request. The
+# other host, ws-direct, wants a key.
+_LIMITS = Limits(streams=None, messages_per_s=8)
 
 
 class Match(msgspec.Struct, gc=False):
@@ -80,6 +84,8 @@ class Coinbase:
     exchange: str = "coinbase"
     endpoint: str = "wss://ws-feed.exchange.coinbase.com"
     liveness: Liveness = _LIVENESS
+    limits: Limits = _LIMITS
+    backups: tuple[str, ...] = ()
 
     def url(self, symbols: Sequence[str], endpoint: str | None = None) -> str:  # noqa: ARG002
         """The host itself; ``<endpoint>/coinbase`` where the endpoint is replaced."""

@@ -17,6 +17,7 @@ from k2_feeds.adapter import (
     WIRE_ERRORS,
     Answer,
     Channel,
+    Limits,
     Liveness,
     Reading,
     Route,
@@ -89,6 +90,8 @@ _decode_trade = msgspec.json.Decoder(Trade).decode
 
 # A heartbeat comes every second in which nothing else does.
 _LIVENESS = Liveness(silent_after_s=10, rotate_after_s=None)
+# No number of symbols is documented; all of them go into one message.
+_LIMITS = Limits(streams=None, messages_per_s=5)
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,8 @@ class Kraken:
     exchange: str = "kraken"
     endpoint: str = "wss://ws.kraken.com"
     liveness: Liveness = _LIVENESS
+    limits: Limits = _LIMITS
+    backups: tuple[str, ...] = ()
 
     def url(self, symbols: Sequence[str], endpoint: str | None = None) -> str:  # noqa: ARG002
         """``wss://ws.kraken.com/v2``."""

@@ -361,7 +361,7 @@ def test_a_live_feed_loses_and_repeats_nothing_over_a_restart_of_the_broker(
 
     async def scenario() -> int:
         async with serve(rate=200) as simulator:
-            plan = Plan(adapter("binance"), SYMBOLS, simulator.endpoint)
+            plan = Plan(adapter("binance"), SYMBOLS, (simulator.endpoint,))
             feed = Feed(plan, kafka_server.settings, None)
             stop = asyncio.Event()
             running = asyncio.create_task(run_feeds([feed], stop=stop))
@@ -385,7 +385,7 @@ def test_a_live_feed_goes_on_once_its_topic_is_made(
 ) -> None:
     async def scenario() -> None:
         async with serve(rate=50) as simulator:
-            plan = Plan(adapter("binance"), SYMBOLS, simulator.endpoint)
+            plan = Plan(adapter("binance"), SYMBOLS, (simulator.endpoint,))
             feed = Feed(plan, kafka_server.settings, None)
             stop = asyncio.Event()
             running = asyncio.create_task(run_feeds([feed], stop=stop))

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import itertools
+import os
 import random
 import re
+import signal
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,6 +40,7 @@ from k2_feeds.session import Session
 from k2_feeds.simulator import serve
 from k2_feeds.synthetic import PERPETUALS
 from k2_feeds.topics import raw_topic
+from k2_feeds.undelivered import Spool
 from k2_market.errors import SubscriptionRefused
 
 SYMBOLS = ("BTC-USDT", "ETH-USDT")
@@ -102,7 +107,7 @@ def test_every_trade_reaches_kafka_in_sequence_until_stopped(
 
     async def scenario() -> dict[str, object]:
         async with serve(rate=200) as simulator:
-            feed = Feed(Plan(adapter(exchange), symbols, simulator.endpoint), kafka, None)
+            feed = Feed(Plan(adapter(exchange), symbols, (simulator.endpoint,)), kafka, None)
             stop = asyncio.Event()
             async with _running(run_feeds([feed], stop=stop)) as task:
                 await _until(lambda: feed.status["frames"] >= 300)  # type: ignore[operator]
@@ -130,7 +135,7 @@ def test_it_connects_again_when_the_exchange_is_back(kafka: KafkaSettings) -> No
     async def scenario() -> None:
         async with serve(rate=100) as simulator:
             port = int(simulator.endpoint.rpartition(":")[2])
-            feed = Feed(Plan(adapter("kraken"), SYMBOLS, simulator.endpoint), kafka, None)
+            feed = Feed(Plan(adapter("kraken"), SYMBOLS, (simulator.endpoint,)), kafka, None)
             task = asyncio.create_task(run_feeds([feed], stop=(stop := asyncio.Event())))
             await _until(lambda: feed.status["frames"] >= 20)  # type: ignore[operator]
         await _until(lambda: feed.status["connected"] is False)
@@ -151,7 +156,7 @@ def test_it_connects_again_when_the_exchange_is_back(kafka: KafkaSettings) -> No
 def test_a_refused_symbol_is_reported_while_the_others_go_on(kafka: KafkaSettings) -> None:
     async def scenario() -> dict[str, object]:
         async with serve(rate=100) as simulator:
-            plan = Plan(adapter("kraken"), ("FOO-USD", "BTC-USD"), simulator.endpoint)
+            plan = Plan(adapter("kraken"), ("FOO-USD", "BTC-USD"), (simulator.endpoint,))
             feed = Feed(plan, kafka, None)
             async with _running(run_feeds([feed], stop=asyncio.Event())):
                 await _until(lambda: feed.status["connected"] is True)
@@ -166,8 +171,8 @@ def test_a_refused_symbol_is_reported_while_the_others_go_on(kafka: KafkaSetting
 def test_a_feed_that_dies_does_not_take_the_others_with_it(kafka: KafkaSettings) -> None:
     async def scenario() -> None:
         async with serve(rate=100) as simulator:
-            dead = Feed(Plan(adapter("kraken"), ("FOO-USD",), simulator.endpoint), kafka, None)
-            alive = Feed(Plan(adapter("binance"), SYMBOLS, simulator.endpoint), kafka, None)
+            dead = Feed(Plan(adapter("kraken"), ("FOO-USD",), (simulator.endpoint,)), kafka, None)
+            alive = Feed(Plan(adapter("binance"), SYMBOLS, (simulator.endpoint,)), kafka, None)
             stop = asyncio.Event()
             async with _running(run_feeds([dead, alive], stop=stop)) as task:
                 await _until(lambda: dead.failure is not None)
@@ -189,7 +194,7 @@ def test_frames_wait_for_kafka_and_none_is_lost(kafka: KafkaSettings) -> None:
         backlog = Backlog(lambda: committed, bound=200)
         producer = FrameProducer(kafka, "binance", backlog=backlog)
         async with serve(rate=400) as simulator:
-            live = Session(FrameRouter(venue, producer), SYMBOLS, simulator.endpoint)
+            live = Session(FrameRouter(venue, producer), SYMBOLS, [simulator.endpoint])
             async with _running(live.run()):
                 await _until(lambda: live.status.waits > 0)
                 held = live.status.frames
@@ -214,7 +219,7 @@ def test_a_connection_is_replaced_with_overlap_before_the_exchange_closes_it(
     async def scenario() -> None:
         async with serve(rate=100) as simulator:
             with FrameProducer(kafka, "binance") as producer:
-                live = Session(FrameRouter(venue, producer), SYMBOLS, simulator.endpoint)
+                live = Session(FrameRouter(venue, producer), SYMBOLS, [simulator.endpoint])
                 async with _running(live.run()):
                     await _until(lambda: simulator.connections == 2)
                     await _until(lambda: live.status.connections == 2)
@@ -264,7 +269,7 @@ def test_a_connection_without_a_sign_of_life_is_given_up(
     async def scenario() -> str | None:
         async with _exchange_that_says(frames) as endpoint:
             with FrameProducer(kafka, "kraken") as producer:
-                live = Session(FrameRouter(venue, producer), ("BTC-USD", "ETH-USD"), endpoint)
+                live = Session(FrameRouter(venue, producer), ("BTC-USD", "ETH-USD"), [endpoint])
                 async with _running(live.run()):
                     await _until(lambda: live.status.connections >= 2)
                     return live.status.last_error
@@ -272,26 +277,76 @@ def test_a_connection_without_a_sign_of_life_is_given_up(
     assert re.fullmatch(f"Disconnected: {error}", asyncio.run(scenario()) or "")
 
 
-def test_a_feed_outlives_an_outage_of_kafka(
-    tmp_path_factory: pytest.TempPathFactory,
+@contextmanager
+def _stopped(broker: EmbeddedBroker) -> Iterator[None]:
+    """Kafka takes connections and answers nothing, as one that hangs or that a network hides."""
+    os.kill(broker.process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(broker.process.pid, signal.SIGCONT)
+
+
+def test_frames_wait_out_an_outage_of_kafka_and_the_wait_is_told(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broker: EmbeddedBroker = start_broker(tmp_path_factory.mktemp("broker"))
+    monkeypatch.setattr("k2_feeds.lasting._STALLED_AFTER_S", 0.5)
 
-    async def scenario() -> None:
-        async with serve(rate=50) as simulator:
-            feed = Feed(
-                Plan(adapter("binance"), SYMBOLS, simulator.endpoint),
-                broker.settings,
-                None,
-                delivery_timeout_s=1.0,
-            )
-            async with _running(feed.run()) as task:
-                await _until(lambda: feed.status["acknowledged"] > 0)  # type: ignore[operator]
+    async def scenario(broker: EmbeddedBroker) -> dict[str, object]:
+        async with serve(rate=200) as simulator:
+            plan = Plan(adapter("binance"), SYMBOLS, (simulator.endpoint,))
+            feed = Feed(plan, broker.settings, None)
+            async with _running(run_feeds([feed], stop=(stop := asyncio.Event()))) as task:
+                await _until(lambda: feed.status["acknowledged"] > 50)  # type: ignore[operator]
+                with _stopped(broker):
+                    await _until(lambda: feed.status["queued"] > 300)  # type: ignore[operator]
+                    assert feed.status["trouble"] is not None
+                await _until(lambda: feed.status["trouble"] is None)
+                stop.set()
+                await task
+            return feed.status
+
+    with start_broker(tmp_path_factory.mktemp("broker")) as broker:
+        status = asyncio.run(scenario(broker))
+        table = _frames_in(broker.settings, "binance")
+    assert (status["connections"], status["outages"], status["queued"]) == (1, 0, 0)
+    assert _sequences(table) == [list(range(int(str(status["frames"]))))]
+
+
+def test_what_kafka_does_not_take_before_the_end_is_produced_first_at_the_next_start(
+    tmp_path: Path,
+) -> None:
+    async def scenario(broker: EmbeddedBroker, *, kafka_goes: bool) -> int:
+        async with serve(rate=200) as simulator:
+            plan = Plan(adapter("kraken"), SYMBOLS, (simulator.endpoint,))
+            feed = Feed(plan, broker.settings, None, home=tmp_path)
+            task = asyncio.create_task(feed.run(drain_s=0.5 if kafka_goes else 10))
+            await _until(lambda: feed.status["acknowledged"] > 50)  # type: ignore[operator]
+            if kafka_goes:
+                before = int(str(feed.status["frames"]))
                 broker.stop()
-                await _until(lambda: feed.outages > 0)
-                assert not task.done()
+                await _until(lambda: int(str(feed.status["frames"])) > before + 100)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            return int(str(feed.status["frames"]))
 
-    asyncio.run(scenario())
+    spool = Spool(tmp_path, raw_topic("trades", "kraken"))
+    with start_broker(tmp_path / "one") as broker:
+        asyncio.run(scenario(broker, kafka_goes=True))
+    (file,) = spool.files()
+    kept = spool.read([file])
+    assert len(kept) >= 100
+    with start_broker(tmp_path / "two") as broker:
+        received = asyncio.run(scenario(broker, kafka_goes=False))
+        table = _frames_in(broker.settings, "kraken")
+    assert spool.files() == []
+    assert table.num_rows == len(kept) + received
+    for partition in range(4):
+        part = table.filter(pc.equal(table["kafka_partition"], partition)).sort_by("kafka_offset")
+        times = part["received_at"].to_pylist()
+        assert times == sorted(times)
+    runs = [(len(numbers), numbers[-1] - numbers[0] + 1) for numbers in _sequences(table)]
+    assert sorted(runs) == sorted([(len(kept), len(kept)), (received, received)])
 
 
 def test_backoff_doubles_its_bound_to_128_seconds_and_never_ends() -> None:
@@ -346,7 +401,7 @@ def test_a_connection_that_the_exchange_will_close_is_replaced_before(
         async with serve(rate=100) as simulator:
             with FrameProducer(kafka, exchange) as producer:
                 router = FrameRouter(adapter(exchange), producer)
-                live = Session(router, SYMBOLS, simulator.endpoint)
+                live = Session(router, SYMBOLS, [simulator.endpoint])
                 async with _running(live.run()):
                     await _until(lambda: live.connected)
                     (first,) = simulator.exchanges[exchange].clients
@@ -372,7 +427,9 @@ def test_a_connection_that_is_always_to_be_replaced_lives_a_while() -> None:
 def test_an_unknown_product_is_reported_while_the_others_go_on(kafka: KafkaSettings) -> None:
     async def scenario() -> dict[str, object]:
         async with serve(rate=100) as simulator:
-            plan = Plan(adapter("coinbase"), ("FOO-USD", "BTC-USD", "ETH-USD"), simulator.endpoint)
+            plan = Plan(
+                adapter("coinbase"), ("FOO-USD", "BTC-USD", "ETH-USD"), (simulator.endpoint,)
+            )
             feed = Feed(plan, kafka, None)
             async with _running(run_feeds([feed], stop=asyncio.Event())):
                 await _until(lambda: feed.status["connected"] is True)
