@@ -371,7 +371,7 @@ def test_a_live_feed_loses_and_repeats_nothing_over_a_restart_of_the_broker(
             await _until(lambda: _acknowledged(feed) >= before + 300)
             stop.set()
             await running
-            assert feed.outages == 0
+            assert feed.producer.outages == 0
             return _acknowledged(feed)
 
     acknowledged = asyncio.run(scenario())
@@ -389,7 +389,7 @@ def test_a_live_feed_goes_on_once_its_topic_is_made(
             feed = Feed(plan, kafka_server.settings, None)
             stop = asyncio.Event()
             running = asyncio.create_task(run_feeds([feed], stop=stop))
-            await _until(lambda: feed.outages > 0)
+            await _until(lambda: feed.producer.outages > 0)
             await asyncio.to_thread(_admin(kafka_server).create, [binance], TopicSettings())
             await _until(lambda: _acknowledged(feed) > 0)
             stop.set()
