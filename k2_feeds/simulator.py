@@ -2,8 +2,10 @@
 
 One port serves all: ``/stream`` and ``/ws`` as Binance spot, ``/market/stream`` and ``/market/ws``
 as USD-M futures, ``/binance_coinm/stream`` as COIN-M futures, ``/v2`` as Kraken, ``/coinbase`` and
-``/bitstamp``. Run as ``python -m k2_feeds.simulator --port 0``: prints its
-endpoint, ``ws://127.0.0.1:<port>``, on a line and serves until SIGTERM.
+``/bitstamp``. ``/control`` shows and changes what they do wrong.
+
+Run as ``python -m k2_feeds.simulator --port 0``: prints its endpoint, ``ws://127.0.0.1:<port>``, on
+a line and serves until SIGTERM.
 """
 
 from __future__ import annotations
@@ -13,60 +15,35 @@ import asyncio
 import signal
 import sys
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from websockets.asyncio.server import ServerConnection, broadcast
+from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as serve_websockets
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 
 from k2_feeds.dialects.binance import BinanceDialect
 from k2_feeds.dialects.bitstamp import BitstampDialect
 from k2_feeds.dialects.coinbase import CoinbaseDialect
 from k2_feeds.dialects.dialect import Client, Dialect
 from k2_feeds.dialects.kraken import KrakenDialect
-from k2_feeds.synthetic import SYMBOLS, Fill, SyntheticMarket, is_contract
+from k2_feeds.disturbances import Disturbances, parsed
+from k2_feeds.simulated import SimulatedExchange, Simulator, publish, send
+from k2_feeds.simulator_control import CONTROL, control, too_many_requests
+from k2_feeds.synthetic import SYMBOLS, SyntheticMarket, is_contract
+from k2_market.errors import UsageError
 
 _STEP_S = 0.05
 _HEARTBEAT_S = 1.0
-HISTORY = 100_000
 # Where contracts trade, and nothing else does.
 _OF_CONTRACTS = ("binance_coinm",)
-
-
-@dataclass
-class SimulatedExchange:
-    """One exchange: how it speaks, what trades there, who listens, what traded lately.
-
-    ``history`` holds the newest HISTORY trades of each symbol in order of their ids, those that
-    were withheld from the sockets as well.
-    """
-
-    dialect: Dialect
-    market: SyntheticMarket
-    clients: dict[ServerConnection, Client] = field(default_factory=dict)
-    history: dict[str, deque[Fill]] = field(default_factory=dict)
-
-
-@dataclass
-class Simulator:
-    """A running simulator. ``endpoint`` is what adapters take: ``ws://host:port``."""
-
-    endpoint: str
-    exchanges: dict[str, SimulatedExchange]
-
-    @property
-    def connections(self) -> int:
-        """How many clients are connected."""
-        return sum(len(exchange.clients) for exchange in self.exchanges.values())
 
 
 @asynccontextmanager
@@ -89,15 +66,22 @@ async def serve(
     async def attend(connection: ServerConnection) -> None:
         await _attend(by_path[urlsplit(_target(connection)).path], connection)
 
-    async def admit(connection: ServerConnection, request: Request) -> Response | None:
-        if urlsplit(request.path).path in by_path:
-            return None
-        return connection.respond(HTTPStatus.NOT_FOUND, "No exchange has this path.\n")
+    simulator = Simulator("", exchanges, rate)
 
-    async with serve_websockets(attend, host, port, process_request=admit) as server:
+    async def admit(connection: ServerConnection, request: Request) -> Response | None:
+        path = urlsplit(request.path).path
+        if path == CONTROL:
+            return control(simulator, connection, request)
+        if path not in by_path:
+            return connection.respond(HTTPStatus.NOT_FOUND, "No exchange has this path.\n")
+        return too_many_requests(by_path[path], connection)
+
+    async with serve_websockets(
+        attend, host, port, process_request=admit, compression=None, max_queue=None
+    ) as server:
         bound = server.sockets[0].getsockname()[1]
-        simulator = Simulator(f"ws://{host}:{bound}", exchanges)
-        beats = [_trade(simulator, rate), _heartbeat(simulator)]
+        simulator.endpoint = f"ws://{host}:{bound}"
+        beats = [_trade(simulator), _heartbeat(simulator), _disconnect(simulator)]
         tasks = [asyncio.create_task(beat) for beat in beats]
         try:
             yield simulator
@@ -114,51 +98,62 @@ def _exchanges(symbols: Sequence[str], seed: int) -> dict[str, SimulatedExchange
         "binance_coinm": partial(BinanceDialect, prefix="/binance_coinm", execution_type=True),
         "kraken": KrakenDialect,
         "coinbase": CoinbaseDialect,
-        "bitstamp": BitstampDialect,
+        "bitstamp": lambda known: BitstampDialect(known, rejects=wrongs["bitstamp"].rejects),
     }
+    wrongs = {name: Disturbances() for name in dialects}
     exchanges = {}
     for number, (name, dialect) in enumerate(dialects.items()):
         traded = [s for s in symbols if is_contract(s) == (name in _OF_CONTRACTS)]
         market = SyntheticMarket(traded, _now_us(), seed + number)
-        exchanges[name] = SimulatedExchange(dialect(market.__contains__), market)
+        spoken = dialect(partial(_trades_there, market, wrongs[name]))
+        exchanges[name] = SimulatedExchange(spoken, market, wrongs[name])
     return exchanges
 
 
+def _trades_there(market: SyntheticMarket, wrong: Disturbances, symbol: str) -> bool:
+    return symbol in market and not wrong.rejects(symbol)
+
+
 async def _attend(exchange: SimulatedExchange, connection: ServerConnection) -> None:
-    client = Client(_target(connection))
+    client = Client(_target(connection), since=asyncio.get_running_loop().time())
     exchange.clients[connection] = client
     try:
-        for frame in exchange.dialect.greet(client, datetime.now(UTC)):
-            await connection.send(frame)
+        send(exchange, [connection], exchange.dialect.greet(client, datetime.now(UTC)))
         async for message in connection:
             text = message if isinstance(message, str) else message.decode(errors="replace")
-            for frame in exchange.dialect.answer(client, text, datetime.now(UTC)):
-                await connection.send(frame)
+            answers = exchange.dialect.answer(client, text, datetime.now(UTC))
+            send(exchange, [connection], answers)
     except ConnectionClosed:
         pass  # the client went without a closing handshake: its own business
     finally:
         del exchange.clients[connection]
 
 
-async def _trade(simulator: Simulator, rate: float) -> None:
+async def _trade(simulator: Simulator) -> None:
     while True:
         await asyncio.sleep(_STEP_S)
         for exchange in simulator.exchanges.values():
-            for symbol, orders in exchange.market.advance(_now_us(), rate).items():
-                _publish(exchange, symbol, orders)
+            for symbol, orders in exchange.market.advance(_now_us(), simulator.rate).items():
+                publish(exchange, symbol, orders)
 
 
-def _publish(exchange: SimulatedExchange, symbol: str, orders: list[list[Fill]]) -> None:
-    history = exchange.history.setdefault(symbol, deque(maxlen=HISTORY))
-    history.extend(fill for order in orders for fill in order)
-    for path in exchange.dialect.paths:
-        listeners = [
-            connection
-            for connection, client in exchange.clients.items()
-            if symbol in client.symbols and urlsplit(client.path).path == path
-        ]
-        for frame in exchange.dialect.trades(path, symbol, orders):
-            broadcast(listeners, frame)
+async def _disconnect(simulator: Simulator) -> None:
+    """End connections that are older than the exchange lets them be."""
+    loop, closing = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+    while True:
+        await asyncio.sleep(_STEP_S)
+        for exchange in simulator.exchanges.values():
+            longest = exchange.disturbances.disconnect_s
+            for connection, client in exchange.clients.items():
+                old = longest and loop.time() - client.since > longest
+                if not old or connection.state is not State.OPEN:
+                    continue
+                exchange.disconnects += 1
+                if exchange.disturbances.abort:
+                    connection.transport.abort()
+                else:
+                    closing.add(task := asyncio.create_task(connection.close(1001)))
+                    task.add_done_callback(closing.discard)
 
 
 async def _heartbeat(simulator: Simulator) -> None:
@@ -166,8 +161,8 @@ async def _heartbeat(simulator: Simulator) -> None:
         await asyncio.sleep(_HEARTBEAT_S)
         for exchange in simulator.exchanges.values():
             for connection, client in list(exchange.clients.items()):
-                for frame in exchange.dialect.heartbeat(client, datetime.now(UTC)):
-                    broadcast([connection], frame)
+                beats = exchange.dialect.heartbeat(client, datetime.now(UTC))
+                send(exchange, [connection], beats)
 
 
 def _target(connection: ServerConnection) -> str:
@@ -187,6 +182,9 @@ async def _main(arguments: argparse.Namespace) -> None:
     async with serve(
         arguments.host, arguments.port, symbols=symbols, rate=arguments.rate, seed=arguments.seed
     ) as simulator:
+        for exchange in simulator.exchanges.values():
+            for name, value in parsed(arguments.fault):
+                exchange.disturbances.set(name, value)
         if arguments.address_file is not None:
             draft = arguments.address_file.with_suffix(".new")
             draft.write_text(simulator.endpoint)
@@ -203,9 +201,19 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=5.0, help="trades a second, per symbol")
     parser.add_argument("--symbols", default=",".join(SYMBOLS), help="canonical, with commas")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="what all exchanges do wrong, such as disconnect=30; several times",
+    )
     parser.add_argument("--address-file", type=Path, help="where to write the endpoint, too")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(_arguments()))
+    try:
+        asyncio.run(_main(_arguments()))
+    except UsageError as error:
+        sys.exit(f"simulator: {error}")

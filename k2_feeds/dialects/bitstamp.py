@@ -19,6 +19,7 @@ class BitstampDialect:
     """Bitstamp: a pair that does not exist is acknowledged and silent, a bad name is refused."""
 
     known: Callable[[str], bool]
+    rejects: Callable[[str], bool] = lambda _: False
     paths: tuple[str, ...] = ("/bitstamp",)
 
     def greet(self, client: Client, now: datetime) -> list[str]:  # noqa: ARG002
@@ -38,6 +39,8 @@ class BitstampDialect:
         if found is None:
             return [_error("Invalid channel provided.")]
         symbol = canonical_symbol(found[1])
+        if self.rejects(symbol or ""):
+            return [_error("Subscription is not possible.")]
         if symbol is not None and self.known(symbol):
             client.symbols.add(symbol)
         return [_frame("bts:subscription_succeeded", channel, {})]

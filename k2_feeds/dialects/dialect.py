@@ -16,10 +16,14 @@ from k2_feeds.synthetic import Fill
 
 @dataclass
 class Client:
-    """What a connection asked for: its path with query, and canonical symbols by format."""
+    """What a connection asked for: its path with query, and canonical symbols by format.
+
+    ``since`` is the loop's time of its beginning.
+    """
 
     path: str
     symbols: set[str] = field(default_factory=set)
+    since: float = 0.0
 
 
 class Dialect(Protocol):
