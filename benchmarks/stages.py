@@ -8,6 +8,7 @@ collector off, which is the limit: messages make the collector walk through the 
 from __future__ import annotations
 
 import gc
+from functools import partial
 from pathlib import Path
 
 from confluent_kafka import Consumer, TopicPartition
@@ -15,22 +16,23 @@ from confluent_kafka import Consumer, TopicPartition
 from benchmarks.figures import Figure, Progress, Watch
 from benchmarks.market import EXCHANGE, Market
 from k2_assets.ingest import drain
-from k2_assets.silver import parse_trades
 from k2_feeds.broker import start_broker
 from k2_feeds.kafka import KafkaSettings
+from k2_feeds.parsing import parse
 from k2_feeds.producer import FrameProducer
 from k2_feeds.reader import TopicReader
 from k2_feeds.topics import raw_topic
 from k2_lake.candles import build_candles
 from k2_lake.catalog import Lake, LakeSettings
 from k2_lake.duckdb_engine import DuckDBEngine
-from k2_lake.gold import merge_trades
+from k2_lake.gold import merge
 from k2_lake.silver import refine
 from k2_lake.tables import TABLES
 from k2_market.errors import InvariantBroken
+from k2_market.kinds import Kind
 from k2_market.timeframes import TIMEFRAMES
 
-TOPIC = raw_topic("trades", EXCHANGE)
+TOPIC = raw_topic(Kind.TRADES, EXCHANGE)
 # Measured: larger requests are slower, their objects leave the processor's cache.
 AT_ONCE = 10_000
 SHARE = 0.4
@@ -62,7 +64,7 @@ def measure(
 
 def produce(kafka: KafkaSettings, market: Market, first: int, count: int) -> None:
     """The frames of these trades into the raw topic, acknowledged."""
-    with FrameProducer(kafka, EXCHANGE) as producer:
+    with FrameProducer(kafka, EXCHANGE, Kind.TRADES) as producer:
         producer.send_many(market.frames(first, count))
     # A client is part of a cycle: until it is collected its threads take time from what follows.
     del producer
@@ -87,12 +89,12 @@ def _round(market: Market, home: Path, kafka: KafkaSettings, frames: int, watch:
         gc.enable()
     with watch("bronze"):
         # A drain leaves what is small beside what it took to the next one.
-        while drain(lake, kafka, EXCHANGE).lag:
+        while drain(lake, kafka, EXCHANGE, Kind.TRADES).lag:
             pass
     with watch("silver"):
-        refine(lake, engine, EXCHANGE, lambda rows: parse_trades(EXCHANGE, rows))
+        refine(lake, engine, EXCHANGE, Kind.TRADES, partial(parse, EXCHANGE, Kind.TRADES))
     with watch("gold"):
-        merged = merge_trades(lake, engine, market.day)
+        merged = merge(lake, engine, Kind.TRADES, market.day)
     with watch("candles"):
         for name in TIMEFRAMES:
             build_candles(lake, engine, name, market.day)

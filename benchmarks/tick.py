@@ -26,9 +26,9 @@ from k2_assets.ingest import drain
 from k2_assets.resources import BROKER_FOLDER
 from k2_assets.tables import MODE_TAG, TICK
 from k2_cli.home import environment, prepare_dagster
+from k2_feeds import parsing
 from k2_feeds.broker import start_broker
 from k2_feeds.kafka import KafkaSettings
-from k2_feeds.parsing import parse_trades
 from k2_lake.audit import (
     Scope,
     Verdict,
@@ -45,15 +45,16 @@ from k2_lake.catalog import Lake
 from k2_lake.commit import commit
 from k2_lake.duckdb_engine import DuckDBEngine
 from k2_lake.engine import Engine
-from k2_lake.gold import merge_trades
+from k2_lake.gold import merge
 from k2_lake.history import Consumed, Mode, head_sequence
 from k2_lake.silver import refine
 from k2_lake.tables import TABLES, TRADES_TABLE, bronze_name, candle_name, silver_name
 from k2_market.candle_rules import candle_schema
 from k2_market.errors import InvariantBroken
 from k2_market.exchanges import EXCHANGES
+from k2_market.kinds import Kind
 from k2_market.timeframes import TIMEFRAMES
-from k2_market.trade_rules import TRADE_SCHEMA
+from k2_market.trade_rules import TRADE_RULES
 
 TO_REACH = 1.5
 # The day has grown by ticks, and maintenance has made larger files of their small ones.
@@ -81,7 +82,7 @@ def measure(
 
 def fill(lake: Lake, market: Market, trades: int, tell: Progress) -> None:
     """The first trades of the day into silver, gold and candles."""
-    engine, silver = DuckDBEngine(), lake.table(silver_name(EXCHANGE))
+    engine, silver = DuckDBEngine(), lake.table(silver_name(EXCHANGE, Kind.TRADES))
     arrived = datetime.now(UTC).date()
     for first in range(0, trades, TRADES_PER_FILE):
         tell(f"filling the day: {first:,} of {trades:,} trades")
@@ -90,9 +91,9 @@ def fill(lake: Lake, market: Market, trades: int, tell: Progress) -> None:
             add=[market.trades(first, min(TRADES_PER_FILE, trades - first), arrived)],
             mode=Mode.APPEND,
             days=[market.day],
-            sources={bronze_name(EXCHANGE): Consumed()},
+            sources={bronze_name(EXCHANGE, Kind.TRADES): Consumed()},
         )
-        merge_trades(lake, engine, market.day)
+        merge(lake, engine, Kind.TRADES, market.day)
     for name in TIMEFRAMES:
         build_candles(lake, engine, name, market.day)
 
@@ -101,10 +102,10 @@ def tick(lake: Lake, engine: Engine, kafka: KafkaSettings, day: date) -> None:
     """What the job does for a day, its checks as well. Raises InvariantBroken if one fails."""
     before = {name: head_sequence(lake.table(name)) for name in TABLES}
     for exchange in EXCHANGES:
-        drain(lake, kafka, exchange)
-        refine(lake, engine, exchange, partial(parse_trades, exchange))
+        drain(lake, kafka, exchange, Kind.TRADES)
+        refine(lake, engine, exchange, Kind.TRADES, partial(parsing.parse, exchange, Kind.TRADES))
     rejected_of_day(lake, engine, day)
-    merge_trades(lake, engine, day)
+    merge(lake, engine, Kind.TRADES, day)
     for name in TIMEFRAMES:
         build_candles(lake, engine, name, day)
     for verdict in _checks(lake, engine, before, day):
@@ -116,15 +117,15 @@ def _checks(lake: Lake, engine: Engine, before: dict[str, int], day: date) -> It
     for exchange in EXCHANGES:
         bronze, silver = (
             Scope(name, day, before[name])
-            for name in (bronze_name(exchange), silver_name(exchange))
+            for name in (bronze_name(exchange, Kind.TRADES), silver_name(exchange, Kind.TRADES))
         )
         yield offsets_contiguous(lake, engine, bronze)
         yield offsets_recorded(lake, engine, bronze)
-        yield conforms(TRADE_SCHEMA, lake, engine, silver)
-        yield silver_reconciled(lake, engine, silver, exchange)
+        yield conforms(TRADE_RULES.schema, lake, engine, silver)
+        yield silver_reconciled(lake, engine, silver, exchange, Kind.TRADES)
     gold = Scope(TRADES_TABLE, day, before[TRADES_TABLE])
-    yield conforms(TRADE_SCHEMA, lake, engine, gold)
-    yield gold_reconciled(lake, engine, gold)
+    yield conforms(TRADE_RULES.schema, lake, engine, gold)
+    yield gold_reconciled(lake, engine, gold, Kind.TRADES)
     for name, frame in TIMEFRAMES.items():
         table = candle_name(name)
         yield conforms(candle_schema(name), lake, engine, Scope(table, day, None))

@@ -31,11 +31,12 @@ from k2_lake.audit import (
 from k2_lake.catalog import Lake
 from k2_lake.engine import Engine
 from k2_lake.scope import Scope, Verdict
-from k2_lake.tables import TRADES_TABLE, bronze_name, candle_name, silver_name
+from k2_lake.tables import bronze_name, candle_name, gold_name, silver_name
 from k2_market.candle_rules import candle_schema
 from k2_market.exchanges import EXCHANGES
+from k2_market.kind_rules import RULES
+from k2_market.kinds import Kind
 from k2_market.timeframes import TIMEFRAMES
-from k2_market.trade_rules import TRADE_SCHEMA
 
 SHOWN = 20
 
@@ -124,18 +125,21 @@ def _scope(context: dg.AssetCheckExecutionContext, table: str) -> Scope:
     return Scope(table, day, known["sequence_before"].value if "sequence_before" in known else None)
 
 
-def _rows_check(schema: pandera.DataFrameSchema, sentence: str) -> Check:
-    return Check("rules", sentence, partial(conforms, schema))
+def _rows_check(kind: Kind) -> Check:
+    return Check("rules", _RULES[kind], partial(conforms, RULES[kind].schema))
 
 
-TRADE_RULES = (
-    "Types, nulls and the named rules of a trade: price and quantity above zero, times, sides."
-)
+_RULES = {
+    Kind.TRADES: "Types, nulls and the named rules of a trade: price and quantity above zero, "
+    "times, sides.",
+    Kind.QUOTES: "Types, nulls and the named rules of a quote: bid below ask unless flagged, "
+    "quantities above zero, times.",
+}
 
 
-def _bronze(exchange: str) -> dg.AssetChecksDefinition:
+def _bronze(exchange: str, kind: Kind) -> dg.AssetChecksDefinition:
     return table_checks(
-        bronze_name(exchange),
+        bronze_name(exchange, kind),
         [
             Check("offsets_contiguous", "No Kafka offset is missing or twice.", offsets_contiguous),
             Check(
@@ -145,20 +149,19 @@ def _bronze(exchange: str) -> dg.AssetChecksDefinition:
     )
 
 
-def _silver(exchange: str) -> dg.AssetChecksDefinition:
-    def reconciled(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
-        return silver_reconciled(lake, engine, scope, exchange)
-
+def _silver(exchange: str, kind: Kind) -> dg.AssetChecksDefinition:
+    told = f"Frames of bronze = frames told, {kind} told = rows; no row twice or from nowhere."
+    reconciled = partial(silver_reconciled, exchange=exchange, kind=kind)
     return table_checks(
-        silver_name(exchange),
-        [
-            _rows_check(TRADE_SCHEMA, TRADE_RULES),
-            Check(
-                "reconciled",
-                "Frames of bronze = frames told, trades told = rows; no row twice or from nowhere.",
-                reconciled,
-            ),
-        ],
+        silver_name(exchange, kind), [_rows_check(kind), Check("reconciled", told, reconciled)]
+    )
+
+
+def _gold(kind: Kind) -> dg.AssetChecksDefinition:
+    counted = f"Silver rows = gold rows + duplicates; no {kind.record.name.lower()} twice."
+    reconciled = partial(gold_reconciled, kind=kind)
+    return table_checks(
+        gold_name(kind), [_rows_check(kind), Check("reconciled", counted, reconciled)]
     )
 
 
@@ -180,18 +183,8 @@ def _candles(name: str) -> dg.AssetChecksDefinition:
 
 
 CHECKS = [
-    *(_bronze(exchange) for exchange in EXCHANGES),
-    *(_silver(exchange) for exchange in EXCHANGES),
-    table_checks(
-        TRADES_TABLE,
-        [
-            _rows_check(TRADE_SCHEMA, TRADE_RULES),
-            Check(
-                "reconciled",
-                "Silver rows = gold rows + duplicates; no trade twice.",
-                gold_reconciled,
-            ),
-        ],
-    ),
+    *(_bronze(exchange, kind) for kind in Kind for exchange in EXCHANGES),
+    *(_silver(exchange, kind) for kind in Kind for exchange in EXCHANGES),
+    *(_gold(kind) for kind in Kind),
     *(_candles(name) for name in TIMEFRAMES),
 ]

@@ -9,7 +9,7 @@ from datetime import date
 
 import dagster as dg
 
-from k2_market.trade_rules import EARLIEST_DAY
+from k2_market.rules import EARLIEST_DAY
 
 DAYS = dg.DailyPartitionsDefinition(
     start_date=EARLIEST_DAY.isoformat(), timezone="UTC", end_offset=1

@@ -24,6 +24,7 @@ from k2_lake.history import head_sequence
 from k2_lake.results import StepResult
 from k2_lake.tables import bronze_name, name_of
 from k2_market.errors import TopicMissing
+from k2_market.kinds import Kind
 
 # One commit's frames: few and large on a real cluster. The embedded broker holds only megabytes,
 # and whoever paces itself on bronze must see it move while there is still something to read;
@@ -55,19 +56,20 @@ class _Progress:
     frames: int = 0
 
 
-def drain(lake: Lake, kafka: KafkaSettings, exchange: str) -> Drained:
-    """Bring ``bronze.<exchange>_trades`` up to its topic.
+def drain(lake: Lake, kafka: KafkaSettings, exchange: str, kind: Kind) -> Drained:
+    """Bring ``bronze.<exchange>_<kind>`` up to its topic.
 
     Raises OffsetHole and OffsetBeyondEnd with the numbers when the topic cannot continue the
     table, BrokerUnavailable when nothing answers.
     """
-    before = head_sequence(lake.table(bronze_name(exchange)))
+    name = bronze_name(exchange, kind)
+    before = head_sequence(lake.table(name))
     progress = _Progress()
     with (
-        TopicReader(kafka, raw_topic("trades", exchange)) as reader,
+        TopicReader(kafka, raw_topic(kind, exchange)) as reader,
         ThreadPoolExecutor(1, "bronze-commit") as committer,
     ):
-        table, at, lag = _follow(lake, kafka, exchange, reader, committer, progress)
+        table, at, lag = _follow(lake, kafka, name, reader, committer, progress)
     figures = {"frames": progress.frames, "lag": lag}
     result = StepResult.of(table, before=before, changed=progress.frames > 0, figures=figures)
     return Drained(result, at.epoch, at.offsets, lag)
@@ -77,7 +79,7 @@ def drain(lake: Lake, kafka: KafkaSettings, exchange: str) -> Drained:
 def _follow(
     lake: Lake,
     kafka: KafkaSettings,
-    exchange: str,
+    name: str,
     reader: TopicReader,
     committer: Executor,
     progress: _Progress,
@@ -86,7 +88,7 @@ def _follow(
 
     One Table object carries all commits, each fenced by the head that the one before it left.
     """
-    table = lake.table(bronze_name(exchange))
+    table = lake.table(name)
     made_as = topic_id(kafka, reader.topic)
     if made_as is None:
         return table, _without_topic(table, kafka, reader.topic), 0
@@ -118,7 +120,7 @@ def _without_topic(table: Table, kafka: KafkaSettings, topic: str) -> Position:
         raise TopicMissing(
             f"{name_of(table)} holds {topic} up to offsets {dict(at.offsets)}, but Kafka at "
             f"{kafka.bootstrap} has no such topic. Was it deleted? Check K2_KAFKA_BOOTSTRAP; to "
-            "make it anew: `k2 topics create`, then `k2 bronze new-epoch EXCHANGE`."
+            "make it anew: `k2 topics create`, then `k2 bronze new-epoch EXCHANGE --kind KIND`."
         )
     return Position(1, "")
 

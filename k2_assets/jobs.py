@@ -1,29 +1,68 @@
-"""The jobs that sensors and the command line start; each is one in-process run for one day."""
+"""The jobs that sensors and the command line start; each is one in-process run for one day.
+
+Trades and quotes have jobs of their own: however many quotes come, candles do not wait for them.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import dagster as dg
 
-BRONZE_AND_SILVER = dg.AssetSelection.groups("bronze", "silver")
-GOLD = dg.AssetSelection.groups("gold")
+from k2_assets.tables import asset_key
+from k2_lake.tables import REJECTED_TABLE, bronze_name, candle_name, gold_name, silver_name
+from k2_market.exchanges import EXCHANGES
+from k2_market.kinds import Kind
+from k2_market.timeframes import TIMEFRAMES
 
-TICK = dg.define_asset_job(
-    "tick",
-    BRONZE_AND_SILVER | GOLD,
-    description="From Kafka to the day's candles: what is new since the last tick.",
-    executor_def=dg.in_process_executor,
-)
-INGEST = dg.define_asset_job(
-    "ingest",
-    BRONZE_AND_SILVER,
-    description="From Kafka to silver, whatever trade days the frames hold.",
-    executor_def=dg.in_process_executor,
-)
-TRADE_DAY = dg.define_asset_job(
-    "trade_day",
-    GOLD,
-    description="Gold and candles of one trade day, from what silver has of it.",
-    executor_def=dg.in_process_executor,
-)
 
-JOBS = [TICK, INGEST, TRADE_DAY]
+@dataclass(frozen=True)
+class Jobs:
+    """The names of a kind's jobs.
+
+    ``tick``: from Kafka to the day's gold and candles, what is new since the last tick. ``ingest``:
+    from Kafka to silver, whatever days the frames tell of. ``day``: gold and candles of one day,
+    from what silver has of it.
+    """
+
+    tick: str
+    ingest: str
+    day: str
+
+
+JOBS_OF = {
+    Kind.TRADES: Jobs("tick", "ingest", "trade_day"),
+    Kind.QUOTES: Jobs("tick_quotes", "ingest_quotes", "quote_day"),
+}
+
+
+def _arriving(kind: Kind) -> list[str]:
+    names = [name(e, kind) for name in (bronze_name, silver_name) for e in EXCHANGES]
+    return [*names, REJECTED_TABLE]
+
+
+def _made_of(kind: Kind) -> list[str]:
+    candles = [candle_name(t) for t in TIMEFRAMES] if kind is Kind.TRADES else []
+    return [gold_name(kind), *candles]
+
+
+def _job(name: str, tables: list[str], description: str) -> Any:
+    return dg.define_asset_job(
+        name,
+        dg.AssetSelection.assets(*map(asset_key, tables)),
+        description=description,
+        executor_def=dg.in_process_executor,
+    )
+
+
+def _jobs(kind: Kind) -> list[Any]:
+    names, arriving, made = JOBS_OF[kind], _arriving(kind), _made_of(kind)
+    return [
+        _job(names.tick, arriving + made, f"From Kafka to the day's {kind}: what is new."),
+        _job(names.ingest, arriving, f"From Kafka to silver: {kind} of whatever day."),
+        _job(names.day, made, f"Gold of one day, from what silver has of its {kind}."),
+    ]
+
+
+JOBS = [job for kind in Kind for job in _jobs(kind)]

@@ -6,7 +6,6 @@ run that is killed before leaves it where it is, and loading it again adds nothi
 """
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -21,6 +20,7 @@ from k2_feeds.kafka import KafkaSettings
 from k2_feeds.producer import FrameProducer
 from k2_lake.catalog import Lake
 from k2_market.errors import UsageError
+from k2_market.kinds import Kind, kind_of
 
 DONE, FAILED = "done", "failed"
 _REASON = ".reason"
@@ -78,8 +78,8 @@ def load_file(lake: Lake, kafka: KafkaSettings, landing: Path, name: str) -> int
     exchange, kind = _place(name)
     archives = open_archives(exchange, kind, path)
     clock_us, rows = time.time_ns() // 1000, 0
-    pace = backlog(lake, kafka, exchange)
-    with FrameProducer(kafka, exchange, backlog=pace) as producer:
+    pace = backlog(lake, kafka, exchange, kind)
+    with FrameProducer(kafka, exchange, kind, backlog=pace) as producer:
         for archive in archives:
             for batch, _ in archive.batches(clock_us):
                 rows += producer.send_many(batch, Origin.ARCHIVE)
@@ -102,11 +102,11 @@ def move(landing: Path, name: str, to: str, reason: str | None = None) -> None:
             source.replace(folder / (free + suffix))
 
 
-def _place(name: str) -> Sequence[str]:
+def _place(name: str) -> tuple[str, Kind]:
     parts = Path(name).parts
     if len(parts) != 3:
         raise UsageError(f"{name!r} is not in a folder like landing/binance/trades.")
-    return parts[:2]
+    return parts[0], kind_of(parts[1])
 
 
 def _free_name(folder: Path, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Silver assets: parsed trades of each exchange, and what was rejected on the way."""
+"""Silver assets: parsed trades and quotes of each exchange, and what was rejected on the way."""
 
 import dagster as dg
 import pyarrow as pa
@@ -7,26 +7,27 @@ from dagster_duckdb import DuckDBResource
 from k2_assets.days import day_of
 from k2_assets.resources import LakeResource, duckdb_engine
 from k2_assets.tables import Result, is_tick, table_asset, told
-from k2_feeds.parsing import ParsedTrades, parse_trades
+from k2_feeds.parsing import Parsed, parse
 from k2_lake.audit import rejected_of_day
 from k2_lake.history import head_sequence
 from k2_lake.results import StepResult
 from k2_lake.silver import refine, refine_day
 from k2_lake.tables import REJECTED_TABLE, bronze_name, silver_name
 from k2_market.exchanges import EXCHANGES
+from k2_market.kinds import Kind
 
 
-def silver_asset(exchange: str) -> dg.AssetsDefinition:
-    """The asset ``silver/<exchange>_trades``.
+def silver_asset(exchange: str, kind: Kind) -> dg.AssetsDefinition:
+    """The asset ``silver/<exchange>_<kind>``.
 
     A tick parses the new frames of bronze, whatever day they arrived on; a run from the page
     parses its day of arrival anew.
     """
 
-    def parse(frames: pa.Table) -> ParsedTrades:
-        return parse_trades(exchange, frames)
+    def parse_frames(frames: pa.Table) -> Parsed:
+        return parse(exchange, kind, frames)
 
-    @table_asset(silver_name(exchange), deps=[bronze_name(exchange)], kinds={"pandera"})
+    @table_asset(silver_name(exchange, kind), deps=[bronze_name(exchange, kind)], kinds={"pandera"})
     def silver(
         context: dg.AssetExecutionContext, lake: LakeResource, duckdb: DuckDBResource
     ) -> Result:
@@ -34,15 +35,15 @@ def silver_asset(exchange: str) -> dg.AssetsDefinition:
         engine = duckdb_engine(opened, duckdb)
         day = day_of(context.partition_key)
         if is_tick(context):
-            result = refine(opened, engine, exchange, parse)
+            result = refine(opened, engine, exchange, kind, parse_frames)
         else:
-            result = refine_day(opened, engine, exchange, parse, day)
+            result = refine_day(opened, engine, exchange, kind, parse_frames, day)
         return told(opened, result, day)
 
     return silver
 
 
-@table_asset(REJECTED_TABLE, deps=[silver_name(e) for e in EXCHANGES])
+@table_asset(REJECTED_TABLE, deps=[silver_name(e, kind) for kind in Kind for e in EXCHANGES])
 def rejected(
     context: dg.AssetExecutionContext, lake: LakeResource, duckdb: DuckDBResource
 ) -> Result:
@@ -55,4 +56,4 @@ def rejected(
     return told(opened, result, day, {"reasons": dg.MetadataValue.json(reasons)})
 
 
-ASSETS = [*(silver_asset(exchange) for exchange in EXCHANGES), rejected]
+ASSETS = [*(silver_asset(exchange, kind) for kind in Kind for exchange in EXCHANGES), rejected]

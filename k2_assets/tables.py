@@ -28,6 +28,7 @@ _TRADE_DAY = (
 DAY_MEANS = {
     "ingest_date": "A partition is a UTC day of arrival in Kafka.",
     "trade_date": _TRADE_DAY,
+    "quote_date": _TRADE_DAY,
     "window_date": _TRADE_DAY,
 }
 

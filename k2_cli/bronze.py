@@ -11,6 +11,7 @@ import typer
 from k2_cli.home import DEFAULT_HOME
 from k2_market.errors import BrokerUnavailable, TopicMissing
 from k2_market.exchanges import exchange as known_exchange
+from k2_market.kinds import Kind
 
 bronze = typer.Typer(help="Raw tables and their place in Kafka.", no_args_is_help=True)
 
@@ -26,6 +27,7 @@ def new_epoch(
     home: Annotated[
         Path, typer.Option(envvar="K2_HOME", help="The folder whose broker and tables are meant.")
     ] = DEFAULT_HOME,
+    kind: Annotated[Kind, typer.Option(help="Whose topic.")] = Kind.TRADES,
 ) -> None:
     """Go on with a topic that was recreated, moved or cut, at the first frame it still holds.
 
@@ -49,8 +51,8 @@ def new_epoch(
         raise BrokerUnavailable(
             f"no broker: K2_KAFKA_BOOTSTRAP is not set and none is running for {home}."
         )
-    table = Lake(LakeSettings.from_environment(os.environ, home)).table(bronze_name(name))
-    with TopicReader(settings, raw_topic("trades", name)) as reader:
+    table = Lake(LakeSettings.from_environment(os.environ, home)).table(bronze_name(name, kind))
+    with TopicReader(settings, raw_topic(kind, name)) as reader:
         made_as, cluster = topic_id(settings, reader.topic), reader.cluster_id()
         if made_as is None:
             raise TopicMissing(f"Kafka has no topic {reader.topic}. `k2 topics create` makes it.")
@@ -63,4 +65,6 @@ def new_epoch(
             }
         )
         at = begin_epoch(table, reader.topic, cluster, first, made_as)
-    typer.echo(f"{bronze_name(name)} goes on with epoch {at.epoch} at offsets {dict(at.offsets)}.")
+    typer.echo(
+        f"{bronze_name(name, kind)} goes on with epoch {at.epoch} at offsets {dict(at.offsets)}."
+    )

@@ -19,6 +19,7 @@ from pathlib import Path
 import dagster as dg
 
 from k2_assets.definitions import definitions
+from k2_assets.jobs import JOBS_OF
 from k2_assets.pacing import backlog
 from k2_assets.resources import BROKER_FOLDER
 from k2_assets.tables import MODE_TAG, TICK, asset_key
@@ -31,9 +32,10 @@ from k2_lake.audit import rejected_since
 from k2_lake.catalog import Lake, LakeSettings
 from k2_lake.duckdb_engine import DuckDBEngine
 from k2_lake.history import head_sequence
-from k2_lake.tables import REJECTED_TABLE, TRADES_TABLE, bronze_name, candle_name, silver_name
+from k2_lake.tables import REJECTED_TABLE, bronze_name, candle_name, gold_name, silver_name
 from k2_market.errors import K2Error
 from k2_market.exchanges import EXCHANGES
+from k2_market.kinds import Kind
 from k2_market.timeframes import TIMEFRAMES
 from k2_sensors.touched_days import pending
 
@@ -48,7 +50,7 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 # Gold takes what has gathered in silver whenever it is more than this, so that memory does not
 # depend on how much there is to load: gold of 700,000 trades of a day at once took 0.9 GB.
-TRADES_AT_ONCE = 500_000
+ROWS_AT_ONCE = 500_000
 
 
 class StepFailed(K2Error):
@@ -68,8 +70,10 @@ class Done:
     rejected: Mapping[str, int] = field(default_factory=dict)
 
 
-def run_chain(home: Path, feedings: Mapping[str, Feeding], doing: str, progress: Progress) -> Done:
-    """Bring what each exchange's feeding hands over through the chain in ``home``.
+def run_chain(
+    home: Path, kind: Kind, feedings: Mapping[str, Feeding], doing: str, progress: Progress
+) -> Done:
+    """Bring what each exchange's feeding hands over through the chain of a kind in ``home``.
 
     ``doing`` is the word that progress shows: replaying, loading. Raises HomeInUse or UsageError
     for a home that cannot be used, and what a feeding or the chain raised.
@@ -79,16 +83,20 @@ def run_chain(home: Path, feedings: Mapping[str, Feeding], doing: str, progress:
         os.environ.update(environment(locked))
         settings = from_environment(os.environ)
         if settings is not None:
-            return _Chain(locked, settings, doing, progress).run(feedings)
+            return _Chain(locked, kind, settings, doing, progress).run(feedings)
         with start_broker(locked / BROKER_FOLDER) as broker:
-            return _Chain(locked, broker.settings, doing, progress).run(feedings)
+            return _Chain(locked, kind, broker.settings, doing, progress).run(feedings)
 
 
 class _Chain:
-    def __init__(self, home: Path, kafka: KafkaSettings, doing: str, progress: Progress) -> None:
+    def __init__(
+        self, home: Path, kind: Kind, kafka: KafkaSettings, doing: str, progress: Progress
+    ) -> None:
         self.lake = Lake(LakeSettings.from_environment(os.environ, home))
-        self.kafka, self.doing, self.progress = kafka, doing, progress
+        self.kind, self.kafka = kind, kafka
+        self.doing, self.progress = doing, progress
         self.defs = definitions(str(home))
+        self.jobs = JOBS_OF[kind]
         self.done = Done()
         self.produced: Future[None] = Future()
         self.in_gold = 0
@@ -99,37 +107,38 @@ class _Chain:
             make_ready(instance)
             # A daemon: when the chain fails it may wait for room in Kafka that never comes.
             threading.Thread(target=self._produce, args=(feedings,), daemon=True).start()
-            fed = [asset_key(t) for e in feedings for t in (bronze_name(e), silver_name(e))]
+            tables = [n(e, self.kind) for e in feedings for n in (bronze_name, silver_name)]
+            fed = [asset_key(table) for table in tables]
             last = False
             while not last and not self.done.checks_failed:
                 # Asked before the run: frames acknowledged by then are surely within its reach.
                 last = self.produced.done()
                 today = datetime.now(UTC).date()
-                self._materialize(instance, "ingest", today, only=None if last else fed)
+                self._materialize(instance, self.jobs.ingest, today, only=None if last else fed)
                 if self.produced.done():
                     self.produced.result()
-                if last or self._trades() - self.in_gold > TRADES_AT_ONCE:
+                if last or self._rows() - self.in_gold > ROWS_AT_ONCE:
                     self._bring_to_gold(instance)
             self.done.rejected = rejected_since(self.lake, DuckDBEngine(io=self.lake.io), seen)
         return self.done
 
     def _bring_to_gold(self, instance: dg.DagsterInstance) -> None:
-        self.in_gold = self._trades()
+        self.in_gold = self._rows()
         # A day that has not begun has no partition yet: the clocks of exchange and host differ.
-        days = [d for d in sorted(pending(self.lake)) if d <= datetime.now(UTC).date()]
+        days = [d for d in sorted(pending(self.lake, self.kind)) if d <= datetime.now(UTC).date()]
         for day in days:
             if not self.done.checks_failed:
                 self.done.days.add(day)
-                self._materialize(instance, "trade_day", day)
+                self._materialize(instance, self.jobs.day, day)
 
-    def _trades(self) -> int:
-        return sum(self.done.figures[f"{silver_name(e)} trades"] for e in EXCHANGES)
+    def _rows(self) -> int:
+        return _rows_in_silver(self.done, self.kind)
 
     def _produce(self, feedings: Mapping[str, Feeding]) -> None:
         try:
             for exchange, feeding in feedings.items():
-                pace = backlog(self.lake, self.kafka, exchange)
-                with FrameProducer(self.kafka, exchange, backlog=pace) as producer:
+                pace = backlog(self.lake, self.kafka, exchange, self.kind)
+                with FrameProducer(self.kafka, exchange, self.kind, backlog=pace) as producer:
                     for frames in feeding(producer):
                         self.done.frames += frames
                         self.progress(f"{self.doing} {exchange}: {self.done.frames:,} frames")
@@ -175,23 +184,33 @@ class _Chain:
         self.progress(f"{table} is up to date")
 
 
-def summary(done: Done, read: Mapping[str, int], seconds: float) -> list[tuple[str, str]]:
+def summary(
+    done: Done, kind: Kind, read: Mapping[str, int], seconds: float
+) -> list[tuple[str, str]]:
     """Name and figure, line by line; ``read`` is what was read, for the first lines."""
     figures = done.figures
     lines = [
         *read.items(),
-        ("trades", sum(figures[f"{silver_name(e)} trades"] for e in EXCHANGES)),
+        (str(kind), _rows_in_silver(done, kind)),
         ("rejected", sum(done.rejected.values())),
         *((f"rejected: {reason}", count) for reason, count in sorted(done.rejected.items())),
-        ("duplicates", figures[f"{TRADES_TABLE} duplicates"]),
-        ("added to gold", figures[f"{TRADES_TABLE} added"]),
-        *((f"candles {t}", _of_table(done.candles, candle_name(t))) for t in TIMEFRAMES),
-        ("trade days", len(done.days)),
+        ("duplicates", figures[f"{gold_name(kind)} duplicates"]),
+        ("added to gold", figures[f"{gold_name(kind)} added"]),
+        *((f"candles {t}", _of_table(done.candles, candle_name(t))) for t in _timeframes(kind)),
+        (f"{kind.record.name.lower()} days", len(done.days)),
         ("checks passed", done.checks_passed),
         ("checks failed", len(done.checks_failed)),
     ]
     failed = [("failed", name) for name in done.checks_failed]
     return [*((n, f"{v:,}") for n, v in lines), *failed, ("seconds", f"{seconds:.1f}")]
+
+
+def _rows_in_silver(done: Done, kind: Kind) -> int:
+    return sum(done.figures[f"{silver_name(e, kind)} {kind}"] for e in EXCHANGES)
+
+
+def _timeframes(kind: Kind) -> Iterable[str]:
+    return TIMEFRAMES if kind is Kind.TRADES else ()
 
 
 def _of_table(candles: Mapping[tuple[str, date], int], table: str) -> int:

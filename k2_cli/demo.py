@@ -11,6 +11,7 @@ from k2_cli.home import DEFAULT_HOME
 from k2_cli.show import run_shown
 from k2_market.errors import UsageError
 from k2_market.exchanges import exchange as known_exchange
+from k2_market.kinds import Kind
 
 
 def demo(
@@ -37,6 +38,7 @@ def demo(
             show_default=False,
         ),
     ] = None,
+    kind: Annotated[Kind, typer.Option(help="What --once takes from the frames.")] = Kind.TRADES,
     dagster_port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
     api_port: Annotated[int, typer.Option(help="Port of the REST API.")] = 8000,
 ) -> None:
@@ -48,7 +50,7 @@ def demo(
     blocking check failed.
     """
     if once:
-        replay_once(home, frames or [])
+        replay_once(home, kind, frames or [])
         return
     if frames:
         raise UsageError("--frames goes with --once: `k2 demo --once --frames EXCHANGE:PATH`.")
@@ -59,7 +61,7 @@ def demo(
     run_platform(home, file, live=live, dagster_port=dagster_port, api_port=api_port)
 
 
-def replay_once(home: Path, frames: list[str]) -> None:
+def replay_once(home: Path, kind: Kind, frames: list[str]) -> None:
     """Replay, show progress on standard error and the summary on standard output."""
     tapes = [tape(argument) for argument in frames]
     if not tapes:
@@ -68,7 +70,7 @@ def replay_once(home: Path, frames: list[str]) -> None:
         )
     from k2_cli.once import replay
 
-    run_shown("Replay", lambda progress: replay(home, tapes, progress.update))
+    run_shown("Replay", kind, lambda shown: replay(home, kind, tapes, shown.update))
 
 
 def tape(argument: str) -> tuple[str, Path]:

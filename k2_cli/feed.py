@@ -12,6 +12,7 @@ import typer
 
 from k2_cli.home import DEFAULT_HOME
 from k2_market.errors import BrokerUnavailable, UsageError
+from k2_market.kinds import kind_of
 
 
 def feed(
@@ -85,14 +86,17 @@ def feed(
     lake = Lake(LakeSettings.from_environment(os.environ, home))
     feeds = [
         Feed(
-            Plan(adapter(w.exchange), w.symbols, endpoints),
+            Plan(adapter(w.exchange), kind_of(name), w.symbols, endpoints),
             settings,
-            committed_offsets(lake, settings, w.exchange) if settings.embedded else None,
+            committed_offsets(lake, settings, w.exchange, kind_of(name))
+            if settings.embedded
+            else None,
             home=home.absolute(),
             tls=tls,
         )
         for w in wanted
-        if "trades" in w.kinds
+        for name in w.kinds
+        if kind_of(name) in adapter(w.exchange).parsers
     ]
     asyncio.run(run_feeds(feeds, state=home.absolute() / "feeds.json"))
 

@@ -10,6 +10,7 @@ import typer
 from k2_cli.home import DEFAULT_HOME
 from k2_cli.show import run_shown
 from k2_market.exchanges import exchange as known_exchange
+from k2_market.kinds import Kind
 
 
 def load(
@@ -23,7 +24,7 @@ def load(
     home: Annotated[
         Path, typer.Option(envvar="K2_HOME", help="Folder for all state, Dagster's included.")
     ] = DEFAULT_HOME,
-    kind: Annotated[str, typer.Option(help="What the files hold: trades.")] = "trades",
+    kind: Annotated[Kind, typer.Option(help="What the files hold.")] = Kind.TRADES,
     symbol: Annotated[
         str | None,
         typer.Option(help="Whose trades, such as BTC-USDT. [the files' names or rows say]"),
@@ -50,4 +51,4 @@ def load(
 
     archives = opened(name, kind, paths, symbol)
     total = sum(archive.content.size for archive in archives)
-    run_shown("Load", lambda shown: load_archives(home, archives, shown), total)
+    run_shown("Load", kind, lambda shown: load_archives(home, kind, archives, shown), total)

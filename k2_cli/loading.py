@@ -13,17 +13,18 @@ from k2_feeds.archives.archive import Archive, open_archives
 from k2_feeds.frame import Origin
 from k2_feeds.producer import FrameProducer
 from k2_market.errors import HomeInUse
+from k2_market.kinds import Kind
 
 
-def opened(exchange: str, kind: str, paths: Sequence[Path], symbol: str | None) -> list[Archive]:
+def opened(exchange: str, kind: Kind, paths: Sequence[Path], symbol: str | None) -> list[Archive]:
     """All archives in these files, each verified before the first row of any is loaded."""
     return [a for path in paths for a in open_archives(exchange, kind, path, symbol)]
 
 
 def load_archives(
-    home: Path, archives: Sequence[Archive], shown: Shown
+    home: Path, kind: Kind, archives: Sequence[Archive], shown: Shown
 ) -> tuple[Done, dict[str, int]]:
-    """Bring archives of one exchange through the chain; also how many files and rows were read.
+    """Bring archives of one exchange and kind through the chain; also the files and rows read.
 
     Raises HomeInUse, which names the landing folder, and what the chain raised.
     """
@@ -37,9 +38,9 @@ def load_archives(
 
     exchange = archives[0].exchange
     try:
-        done = run_chain(home, {exchange: feed}, "loading", shown.update)
+        done = run_chain(home, kind, {exchange: feed}, "loading", shown.update)
     except HomeInUse as error:
-        folder = landing_folder(home) / exchange / "trades"
+        folder = landing_folder(home) / exchange / kind
         raise HomeInUse(
             f"{error} If it is `k2 demo`, put the files into {str(folder)!r}: it loads them itself."
         ) from None

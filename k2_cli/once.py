@@ -15,12 +15,13 @@ from k2_feeds.frame import Frame
 from k2_feeds.producer import FrameProducer
 from k2_feeds.router import FrameRouter
 from k2_feeds.tapes import read_tape
+from k2_market.kinds import Kind
 
 
 def replay(
-    home: Path, tapes: Sequence[tuple[str, Path]], progress: Progress
+    home: Path, kind: Kind, tapes: Sequence[tuple[str, Path]], progress: Progress
 ) -> tuple[Done, dict[str, int]]:
-    """Bring recorded frames of (exchange, file) through the chain in ``home``.
+    """Bring recorded frames of (exchange, file) through the chain of a kind in ``home``.
 
     Files of one exchange are one stream, in the order given. Also returns how many frames were
     read, by channel. Raises UsageError for a file or home that cannot be used, and what the chain
@@ -30,17 +31,19 @@ def replay(
         read_tape(path, 0)
     channels: Counter[Channel] = Counter()
     feedings: dict[str, Feeding] = {
-        exchange: _feeding(exchange, [p for e, p in tapes if e == exchange], channels)
+        exchange: _feeding(exchange, kind, [p for e, p in tapes if e == exchange], channels)
         for exchange in dict.fromkeys(e for e, _ in tapes)
     }
-    done = run_chain(home, feedings, "replaying", progress)
+    done = run_chain(home, kind, feedings, "replaying", progress)
     by_channel = {f"frames: {channel}": count for channel, count in sorted(channels.items())}
     return done, {"frames": done.frames, **by_channel}
 
 
-def _feeding(exchange: str, paths: Sequence[Path], channels: Counter[Channel]) -> Feeding:
+def _feeding(
+    exchange: str, kind: Kind, paths: Sequence[Path], channels: Counter[Channel]
+) -> Feeding:
     def feed(producer: FrameProducer) -> Iterable[int]:
-        router = FrameRouter(adapter(exchange), producer)
+        router = FrameRouter(adapter(exchange), kind, producer)
         for path in paths:
             for batch in _frames(path):
                 router.send_many(batch)

@@ -29,6 +29,7 @@ from k2_feeds.kafka import KafkaSettings, from_environment
 from k2_feeds.selection import Recorded
 from k2_lake.catalog import Lake, LakeSettings
 from k2_market.exchanges import EXCHANGES
+from k2_market.kinds import Kind
 
 HOST = "127.0.0.1"
 BIN = Path(sys.executable).parent
@@ -212,5 +213,6 @@ def _watch(services: Supervisor) -> None:
 def _drain(lake: Lake, kafka: KafkaSettings) -> None:
     """The embedded broker forgets when it stops: bronze takes over first what it still holds."""
     if kafka.embedded:
-        for exchange in EXCHANGES:
-            drain(lake, kafka, exchange)
+        for kind in Kind:
+            for exchange in EXCHANGES:
+                drain(lake, kafka, exchange, kind)

@@ -19,6 +19,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from k2_market.kinds import Kind
+
 if TYPE_CHECKING:
     from k2_cli.chain import Done
 
@@ -43,7 +45,7 @@ class Shown:
         self._progress.advance(self._task, size)
 
 
-def run_shown(title: str, work: Work, total: int | None = None) -> None:
+def run_shown(title: str, kind: Kind, work: Work, total: int | None = None) -> None:
     """Do the work and print its summary; ``total``: what the bar counts to, None for no bar.
 
     Raises typer.Exit with 1 when a blocking check failed.
@@ -57,7 +59,7 @@ def run_shown(title: str, work: Work, total: int | None = None) -> None:
         *columns, TimeElapsedColumn(), console=STANDARD_ERROR, transient=True
     ) as progress:
         done, read = work(Shown(progress, progress.add_task("starting", total=total)))
-    lines = summary(done, read, time.monotonic() - started)
+    lines = summary(done, kind, read, time.monotonic() - started)
     STANDARD_OUTPUT.print(_table(title, lines))
     if done.checks_failed:
         raise typer.Exit(1)

@@ -10,6 +10,7 @@ import typer
 from k2_market.errors import UsageError
 from k2_market.exchanges import EXCHANGES
 from k2_market.exchanges import exchange as known_exchange
+from k2_market.kinds import Kind
 
 if TYPE_CHECKING:
     from k2_feeds.topics_admin import TopicsAdmin, TopicSettings
@@ -70,10 +71,10 @@ def show(
 
 
 def _names(exchanges: list[str] | None) -> list[str]:
-    from k2_feeds.topics import KINDS, raw_topic
+    from k2_feeds.topics import raw_topic
 
     wanted = [known_exchange(name).name for name in exchanges or EXCHANGES]
-    return [raw_topic(kind, name) for name in dict.fromkeys(wanted) for kind in KINDS]
+    return [raw_topic(kind, name) for name in dict.fromkeys(wanted) for kind in Kind]
 
 
 def _settings(

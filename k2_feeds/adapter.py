@@ -7,7 +7,7 @@ To add an exchange, write one file in ``k2_feeds/adapters`` and list it in ``ADA
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from k2_market.errors import UsageError
+from k2_market.kinds import Kind
 
 # Whatever reading bytes as JSON can raise: msgspec.DecodeError, invalid UTF-8 and integers of
 # thousands of digits are all ValueError; deep nesting is RecursionError.
@@ -119,6 +120,52 @@ class TradeColumns:
     trade_count: pa.Array[Any]
 
 
+@dataclass(frozen=True, slots=True)
+class QuoteColumns:
+    """Quotes in columns, in the words of QUOTE, numbers still as the exchange wrote them.
+
+    Prices and quantities are text, times as those of trades; a null ``timestamp`` says that the
+    exchange gives none, and the time of receipt stands for it. A ``quote_id`` is unique within
+    exchange and symbol. Which quotes are crossed or locked is told from their prices later.
+    """
+
+    exchange_symbol: pa.Array[Any]
+    quote_id: pa.Array[Any]
+    source_sequence: pa.Array[Any]
+    timestamp: pa.Array[Any]
+    event_time: pa.Array[Any]
+    bid_price: pa.Array[Any]
+    bid_quantity: pa.Array[Any]
+    ask_price: pa.Array[Any]
+    ask_quantity: pa.Array[Any]
+    vendor_data: pa.Array[Any]
+
+
+Columns = TradeColumns | QuoteColumns
+
+
+@dataclass(frozen=True, slots=True)
+class Parser:
+    """How the frames of one kind are read, as pure functions.
+
+    ``decode``: the usual frame, typed and complete; raises one of ``WIRE_ERRORS`` for any other.
+    ``rows``: position of the frame, position within it and row, of all rows of decoded frames.
+    ``reread``: what a frame is that ``decode`` refused: another channel, some good rows, faults;
+    never raises, and a frame of this kind with neither rows nor faults counts as control.
+    ``columns``: the columns of rows that are all of one type.
+    """
+
+    decode: Callable[[bytes], Any]
+    rows: Callable[[Sequence[Any]], tuple[list[int], list[int], list[Any]]]
+    reread: Callable[[bytes], Reading]
+    columns: Callable[[Sequence[Any]], Columns]
+
+
+def one_each(decoded: Sequence[Any]) -> tuple[list[int], list[int], list[Any]]:
+    """The ``rows`` of a parser whose frames hold one row each, the frame itself."""
+    return list(range(len(decoded))), [0] * len(decoded), list(decoded)
+
+
 def legs(symbol: str) -> tuple[str, str, str | None]:
     """Base, quote and contract (``PERP`` or a delivery date; None where there is none).
 
@@ -157,23 +204,27 @@ class Adapter(Protocol):
     def liveness(self) -> Liveness:
         """Kraken: a heartbeat every second. Binance: pings of WebSocket itself, 24 hours of age."""
 
-    def url(self, symbols: Sequence[str], endpoint: str | None = None) -> str:
+    @property
+    def parsers(self) -> Mapping[Kind, Parser]:
+        """How the frames of each kind are read."""
+
+    def url(self, symbols: Sequence[str], kind: Kind, endpoint: str | None = None) -> str:
         """The address to connect to for these canonical symbols, before ``subscribe`` is sent.
 
-        ``endpoint`` replaces the exchange's own, as ``ws://127.0.0.1:9000`` for a simulator.
-        Binance: ``<endpoint>/stream``. Kraken: ``<endpoint>/v2``. One host then stands for several
-        exchanges: one whose path is not its own alone puts its name before it
-        (``<endpoint>/coinbase``).
+        A connection is of one kind. ``endpoint`` replaces the exchange's own, as
+        ``ws://127.0.0.1:9000`` for a simulator. Binance: ``<endpoint>/stream``. Kraken:
+        ``<endpoint>/v2``. One host then stands for several exchanges: one whose path is not its own
+        alone puts its name before it (``<endpoint>/coinbase``).
         """
 
-    def subscribe(self, symbols: Sequence[str]) -> list[str]:
-        """The messages to send once connected, so that the trades of these symbols come.
+    def subscribe(self, symbols: Sequence[str], kind: Kind) -> list[str]:
+        """The messages to send once connected, so that trades or quotes of these symbols come.
 
         Binance: ``{"method":"SUBSCRIBE","params":["btcusdt@trade"],"id":1}``. Kraken:
         ``{"method":"subscribe","params":{"channel":"trade","symbol":["BTC/USDT"],...}}``.
         """
 
-    def awaited(self, symbols: Sequence[str]) -> frozenset[str]:
+    def awaited(self, symbols: Sequence[str], kind: Kind) -> frozenset[str]:
         """The keys of the answers that must all come before the subscription stands.
 
         Binance answers each message: its id, ``{"1"}``. Kraken answers each symbol:
@@ -209,18 +260,3 @@ class Adapter(Protocol):
         A guess from the first bytes where they are those of a usual frame, a full decoding else;
         it chooses topic and key, the parser alone decides what a frame means.
         """
-
-    def decode(self, payload: bytes) -> Any:
-        """The usual frame of trades, typed and complete. Raises one of ``WIRE_ERRORS`` if not."""
-
-    def rows(self, decoded: Sequence[Any]) -> tuple[list[int], list[int], list[Any]]:
-        """Position of the frame, position within the frame and row, of all trades of ``decode``."""
-
-    def reread(self, payload: bytes) -> Reading:
-        """What a frame is that ``decode`` refused: another channel, some good rows, faults.
-
-        Never raises; a frame of trades with neither rows nor faults counts as control.
-        """
-
-    def columns(self, rows: Sequence[Any]) -> TradeColumns:
-        """The columns of rows that are all of one type (Binance: trades, or aggregated ones)."""

@@ -70,7 +70,7 @@ class Connection:
         self._router, self._symbols, self._url, self._status = router, symbols, url, status
         self._tls = tls
         self._socket: ClientConnection | None = None
-        self._awaited = set(router.adapter.awaited(symbols))
+        self._awaited = set(router.adapter.awaited(symbols, router.kind))
         self._asked: str | None = None  # what a refusal without a key is the answer to
         self._answered = asyncio.Event()
         self._accepted = 0
@@ -149,12 +149,12 @@ class Connection:
         """What to send, and what an answer without a key is the answer to."""
         adapter = self._router.adapter
         if not adapter.limits.one_at_a_time:
-            for message in adapter.subscribe(self._symbols):
+            for message in adapter.subscribe(self._symbols, self._router.kind):
                 yield message, None
             return
         for symbol in self._symbols:
-            for message in adapter.subscribe([symbol]):
-                yield message, min(adapter.awaited([symbol]))
+            for message in adapter.subscribe([symbol], self._router.kind):
+                yield message, min(adapter.awaited([symbol], self._router.kind))
 
     async def _ping(self, socket: ClientConnection) -> None:
         """Give up on who does not answer pings, but not while reading waits for Kafka."""

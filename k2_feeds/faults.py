@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from k2_feeds.adapter import WIRE_ERRORS, Channel, Fault, Reading, Route
+from k2_market.kinds import Kind
 
 WHOLE_FRAME = -1
 
@@ -65,11 +66,11 @@ def routed(payload: bytes, route: Callable[[Any], Route]) -> Route:
 
 
 def reading_of(
-    payload: bytes, route: Callable[[Any], Route], trades: Callable[[Any], Reading]
+    payload: bytes, kind: Kind, route: Callable[[Any], Route], read: Callable[[Any], Reading]
 ) -> Reading:
-    """A frame of another channel as that, one of trades as ``trades`` reads it, else a fault.
+    """A frame of another channel as that, one of this kind as ``read`` reads it, else a fault.
 
-    ``route`` and ``trades`` take the decoded message.
+    ``route`` and ``read`` take the decoded message.
     """
     try:
         message = read_json(payload)
@@ -78,7 +79,7 @@ def reading_of(
     channel = route(message).channel
     if channel is Channel.UNKNOWN:
         return unknown(message)
-    return trades(message) if channel is Channel.TRADES else Reading(channel)
+    return read(message) if channel is Channel(kind) else Reading(channel)
 
 
 def fault(error: BaseException, document: bytes | msgspec.Raw, frame_index: int) -> Fault:

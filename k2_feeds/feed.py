@@ -24,6 +24,7 @@ from k2_feeds.lasting import DRAIN_S, LastingProducer
 from k2_feeds.router import FrameRouter
 from k2_feeds.session import Session, parted
 from k2_market.errors import K2Error, SubscriptionRefused
+from k2_market.kinds import Kind
 
 _POLL_EVERY_S = 0.1
 _TELL_BLOCKED_AFTER_US = 5_000_000
@@ -37,14 +38,21 @@ Committed = Callable[[], Mapping[int, int]]
 
 @dataclass(frozen=True)
 class Plan:
-    """What to record: canonical symbols of an exchange; ``endpoints`` replace the exchange's own.
+    """What to record: one kind of data of an exchange, of canonical symbols.
 
-    Where there are several endpoints, each stands in for the one before it.
+    ``endpoints`` replace the exchange's own; where there are several, each stands in for the one
+    before it.
     """
 
     adapter: Adapter
+    kind: Kind
     symbols: tuple[str, ...]
     endpoints: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """For people: ``kraken trades``."""
+        return f"{self.adapter.exchange} {self.kind}"
 
 
 class Feed:
@@ -69,10 +77,11 @@ class Feed:
         self.producer = LastingProducer(
             settings,
             adapter.exchange,
+            plan.kind,
             backlog=None if committed is None else Backlog(committed),
             home=home,
         )
-        self._router = FrameRouter(adapter, self.producer)
+        self._router = FrameRouter(adapter, plan.kind, self.producer)
         parts = parted(adapter, plan.symbols)
         self.sessions = [Session(self._router, part, plan.endpoints, tls) for part in parts]
         self._told_blocked = False
@@ -130,7 +139,7 @@ class Feed:
             except SubscriptionRefused as error:
                 if number == len(running):
                     raise
-                log.error("%s: a session has ended: %s", self.plan.adapter.exchange, error)
+                log.error("%s: a session has ended: %s", self.plan.name, error)
 
     async def _poll(self) -> None:
         while True:
@@ -141,7 +150,7 @@ class Feed:
     def _tell_blocked(self) -> None:
         """Say once that frames wait for Kafka, and once that they do no more."""
         since = [s.status.blocked_since_us for s in self.sessions if s.status.blocked_since_us]
-        name = self.plan.adapter.exchange
+        name = self.plan.name
         if since and not self._told_blocked:
             if time.time_ns() // 1000 - min(since) < _TELL_BLOCKED_AFTER_US:
                 return
@@ -191,7 +200,7 @@ def _note_failure(feed: Feed, task: asyncio.Task[None]) -> None:
         task.result()
     except K2Error as error:
         feed.failure = error
-        log.error("%s has ended: %s", feed.plan.adapter.exchange, error)
+        log.error("%s has ended: %s", feed.plan.name, error)
 
 
 async def _tell(feeds: Sequence[Feed], state: Path) -> None:
@@ -201,7 +210,7 @@ async def _tell(feeds: Sequence[Feed], state: Path) -> None:
 
 
 def _write_state(feeds: Sequence[Feed], state: Path) -> None:
-    told = {feed.plan.adapter.exchange: feed.status for feed in feeds}
+    told = {feed.plan.name: feed.status for feed in feeds}
     draft = state.with_suffix(".new")
     draft.write_bytes(msgspec.json.format(msgspec.json.encode(told)))
     draft.replace(state)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from k2_market.errors import OffsetBeyondEnd, OffsetHole
 
-_AGAIN = "`k2 bronze new-epoch EXCHANGE` begins again at what the topic still holds."
-_STEP_OVER = "`k2 bronze new-epoch EXCHANGE` goes on behind it."
+_AGAIN = "`k2 bronze new-epoch EXCHANGE --kind KIND` begins again at what the topic still holds."
+_STEP_OVER = "`k2 bronze new-epoch EXCHANGE --kind KIND` goes on behind it."
 
 
 def hole(topic: str, partition: int, expected: int, found: int, low: int) -> OffsetHole:

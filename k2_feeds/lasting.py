@@ -26,6 +26,7 @@ from k2_feeds.kafka import KafkaSettings
 from k2_feeds.liveness import backoff
 from k2_feeds.producer import FrameProducer, Report
 from k2_feeds.undelivered import DeadLetters, Spool, Undelivered
+from k2_market.kinds import Kind
 
 # What is wrong with a frame itself, or with one that shares its batch.
 _OF_THE_FRAME = {
@@ -54,11 +55,12 @@ class LastingProducer(FrameProducer):
         self,
         settings: KafkaSettings,
         exchange: str,
+        kind: Kind,
         *,
         backlog: Backlog | None = None,
         home: Path | None = None,
     ) -> None:
-        super().__init__(settings, exchange, backlog=backlog, delivery_timeout_s=0)
+        super().__init__(settings, exchange, kind, backlog=backlog, delivery_timeout_s=0)
         self.outages = self.letters = 0
         self._letters = None if home is None else DeadLetters(home)
         self._spool = None if home is None else Spool(home, self.topic)

@@ -16,6 +16,7 @@ from k2_feeds.kafka import KafkaSettings, Trouble, log_error, new_client
 from k2_feeds.topics import raw_topic
 from k2_feeds.undelivered import LARGEST_MESSAGE
 from k2_market.errors import BrokerUnavailable, LogError
+from k2_market.kinds import Kind
 
 # What waits for Kafka is at most so many frames, and so many bytes of them: beyond that whoever
 # produces waits. librdkafka needs about 400 bytes more for each frame.
@@ -34,7 +35,7 @@ Report = Callable[[bytes, KafkaError | None, Message], None]
 
 
 class FrameProducer:
-    """Writes the frames of one exchange to its raw topic of trades; a context manager.
+    """Writes the frames of one kind of an exchange to its raw topic; a context manager.
 
     The key chooses the partition (CRC32, the same for all keyless frames), so frames of a symbol
     keep their order. With a ``backlog`` it waits while the tables are too far behind. What is not
@@ -45,12 +46,13 @@ class FrameProducer:
         self,
         settings: KafkaSettings,
         exchange: str,
+        kind: Kind,
         *,
         backlog: Backlog | None = None,
         queue_messages: int = QUEUE_MESSAGES,
         delivery_timeout_s: float = DELIVERY_TIMEOUT_S,
     ) -> None:
-        self.topic = raw_topic("trades", exchange)
+        self.topic = raw_topic(kind, exchange)
         self.acknowledged: Counter[int] = Counter()
         self._bootstrap, self._backlog = settings.bootstrap, backlog
         self._failure: KafkaError | None = None

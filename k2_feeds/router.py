@@ -8,23 +8,23 @@ from collections.abc import Iterable, Iterator
 from k2_feeds.adapter import Adapter, Channel, Route
 from k2_feeds.frame import Frame, Origin
 from k2_feeds.producer import FrameProducer
-
-# Control frames are the proof of a quiet connection, unknown ones may be trades in a new shape.
-KEPT = frozenset({Channel.TRADES, Channel.CONTROL, Channel.UNKNOWN})
+from k2_market.kinds import Kind
 
 
 class FrameRouter:
-    """Sends an exchange's frames on and counts them by channel."""
+    """Sends an exchange's frames of one kind on, and counts all by channel."""
 
-    def __init__(self, adapter: Adapter, producer: FrameProducer) -> None:
-        self.adapter, self.producer = adapter, producer
+    def __init__(self, adapter: Adapter, kind: Kind, producer: FrameProducer) -> None:
+        self.adapter, self.kind, self.producer = adapter, kind, producer
+        # Control frames are the proof of a quiet connection, unknown ones may be new data.
+        self._kept = frozenset({Channel(kind), Channel.CONTROL, Channel.UNKNOWN})
         self.counts: Counter[Channel] = Counter()
 
     def route(self, payload: bytes) -> Route | None:
         """The route of a frame that is kept, None of one that is only counted."""
         route = self.adapter.classify(payload)
         self.counts[route.channel] += 1
-        return route if route.channel in KEPT else None
+        return route if route.channel in self._kept else None
 
     def send_many(self, frames: Iterable[Frame], origin: Origin = Origin.REPLAY) -> int:
         """Send those frames that are kept, waiting while there is no room; their number."""

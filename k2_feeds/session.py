@@ -45,7 +45,7 @@ class Session:
         self.symbols = tuple(symbols)
         self._router, self._tls = router, tls
         self._exchange, self._liveness = router.adapter.exchange, router.adapter.liveness
-        self._urls = addresses(router.adapter, symbols, endpoints)
+        self._urls = addresses(router, symbols, endpoints)
         self._random = Random(secrets.randbits(64))
         # More than one only while one connection replaces another.
         self._running: dict[asyncio.Task[None], Connection] = {}
@@ -126,11 +126,12 @@ class Session:
         await asyncio.sleep(delay_s)
 
 
-def addresses(adapter: Adapter, symbols: Sequence[str], endpoints: Sequence[str]) -> list[str]:
+def addresses(router: FrameRouter, symbols: Sequence[str], endpoints: Sequence[str]) -> list[str]:
     """Where to connect to, in the order to try: the given endpoints, else the exchange's own."""
+    adapter, kind = router.adapter, router.kind
     if endpoints:
-        return [adapter.url(symbols, endpoint) for endpoint in endpoints]
-    own = adapter.url(symbols)
+        return [adapter.url(symbols, kind, endpoint) for endpoint in endpoints]
+    own = adapter.url(symbols, kind)
     path = own.removeprefix(adapter.endpoint)
     return [own, *(backup + path for backup in adapter.backups)]
 

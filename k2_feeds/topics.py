@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from k2_market.errors import UnknownName
-
-KINDS = ("trades", "quotes")
+from k2_market.kinds import Kind
 
 
-def raw_topic(kind: str, exchange: str) -> str:
-    """The topic of an exchange's frames: ``market.crypto.trades.kraken.raw``.
-
-    Raises UnknownName if ``kind`` is not one of KINDS.
-    """
-    if kind not in KINDS:
-        raise UnknownName("kind of data", kind, KINDS)
+def raw_topic(kind: Kind, exchange: str) -> str:
+    """The topic of an exchange's frames: ``market.crypto.trades.kraken.raw``."""
     return f"market.crypto.{kind}.{exchange}.raw"

@@ -12,7 +12,7 @@ from datetime import date, datetime
 from decimal import Decimal
 
 import pyarrow.compute as pc
-from pyiceberg.expressions import And, GreaterThanOrEqual, LessThanOrEqual
+from pyiceberg.expressions import And, EqualTo, GreaterThanOrEqual, LessThanOrEqual
 from pyiceberg.table.snapshots import Snapshot
 
 from k2_lake.bronze import KAFKA, position
@@ -31,6 +31,7 @@ from k2_lake.tables import (
     table_def,
 )
 from k2_market.exchanges import EXCHANGES
+from k2_market.kinds import Kind
 from k2_market.records import CANDLE, RAW_FRAME, REJECTED, TRADE
 from k2_market.timeframes import day_bounds, timeframe
 
@@ -49,7 +50,7 @@ group by f.epoch, f.kafka_partition
 # Rows told of a day's frames: each place once, and each from a frame that bronze has.
 _TOLD = """
 with told as (
-  select epoch, kafka_partition, kafka_offset, frame_index from trades
+  select epoch, kafka_partition, kafka_offset, frame_index from accepted
   union all
   select epoch, kafka_partition, kafka_offset, frame_index from rejected)
 select (select count(*) from frames) as frames, (select count(*) from told) as rows_told,
@@ -122,47 +123,51 @@ def offsets_recorded(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
     )
 
 
-def silver_reconciled(lake: Lake, engine: Engine, scope: Scope, exchange: str) -> Verdict:
-    """Frames of bronze = frames told, and trades told = rows stored.
+def silver_reconciled(
+    lake: Lake, engine: Engine, scope: Scope, exchange: str, kind: Kind
+) -> Verdict:
+    """Frames of bronze = frames told, and rows told = rows stored.
 
-    Every frame is trades, rejected, control or of another channel; silver's own commit proves it.
+    Every frame is rows, rejected, control or of another channel; silver's own commit proves it.
     Over a whole day the rows themselves are compared with the frames they came from.
     """
     if scope.since is None:
-        return _told_once(lake, engine, scope.day, exchange)
-    bronze, silver = lake.table(bronze_name(exchange)), lake.table(scope.table)
-    done = Consumed()
-    start = consumed(silver, scope.since).get(bronze_name(exchange), done).through
-    through = consumed(silver).get(bronze_name(exchange), done).through
+        return _told_once(lake, engine, scope, exchange, kind)
+    source = bronze_name(exchange, kind)
+    bronze, silver = lake.table(source), lake.table(scope.table)
+    start = consumed(silver, scope.since).get(source, Consumed()).through
+    through = consumed(silver).get(source, Consumed()).through
     ticks = [c for c in scope.changes(lake) if c.mode is Mode.APPEND]
     figures = _sum_figures(ticks)
     frames = sum(_added(c.snapshot) for c in changes_since(bronze, start) if c.sequence <= through)
     stored = sum(_added(c.snapshot) for c in ticks)
     return Verdict(
-        figures.get("frames", 0) == frames and figures.get("trades", 0) == stored,
+        figures.get("frames", 0) == frames and figures.get(kind, 0) == stored,
         {"bronze_frames": frames, **figures, "rows_added": stored},
     )
 
 
-def _told_once(lake: Lake, engine: Engine, day: date, exchange: str) -> Verdict:
-    bronze, silver = lake.table(bronze_name(exchange)), lake.table(silver_name(exchange))
-    through = consumed(silver).get(bronze_name(exchange), Consumed()).through
-    arrived, rejected = of_day("ingest_date", day), lake.table(REJECTED_TABLE)
+def _told_once(lake: Lake, engine: Engine, scope: Scope, exchange: str, kind: Kind) -> Verdict:
+    source = bronze_name(exchange, kind)
+    bronze, silver = lake.table(source), lake.table(scope.table)
+    through = consumed(silver).get(source, Consumed()).through
+    arrived, rejected = of_day("ingest_date", scope.day), lake.table(REJECTED_TABLE)
+    refused = And(of_day("ingest_date", scope.day, [exchange]), EqualTo("kind", str(kind)))
     at = snapshot_at(bronze, through)
     frames = planned(bronze, RAW_FRAME.schema, arrived, at) if at else Files(RAW_FRAME.schema, ())
     [told] = engine.query(
         _TOLD,
         {
             "frames": frames,
-            "trades": planned(silver, TRADE.schema, arrived),
-            "rejected": planned(rejected, REJECTED.schema, of_day("ingest_date", day, [exchange])),
+            "accepted": planned(silver, kind.record.schema, arrived),
+            "rejected": planned(rejected, REJECTED.schema, refused),
         },
     ).to_pylist()
     return Verdict(not told["repeated"] and not told["strays"], told)
 
 
-def gold_reconciled(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
-    """Silver rows of the day = gold rows + duplicates, and no trade is in gold twice.
+def gold_reconciled(lake: Lake, engine: Engine, scope: Scope, kind: Kind) -> Verdict:
+    """Silver rows of the day = gold rows + duplicates, and no row is in gold twice.
 
     Within a tick the figures of the commits are compared with the rows that they added.
     """
@@ -174,18 +179,17 @@ def gold_reconciled(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
         return Verdict(
             told and (recomputed or figures.get("added", 0) == net), {**figures, "net_rows": net}
         )
-    gold = planned(lake.table(TRADES_TABLE), TRADE.schema, of_day("trade_date", scope.day))
-    silver = Files(TRADE.schema, ())
+    record, of_the_day = kind.record, of_day(kind.record.day, scope.day)
+    gold = planned(lake.table(scope.table), record.schema, of_the_day)
+    silver = Files(record.schema, ())
     for exchange in EXCHANGES:
-        silver += planned(
-            lake.table(silver_name(exchange)), TRADE.schema, of_day("trade_date", scope.day)
-        )
+        silver += planned(lake.table(silver_name(exchange, kind)), record.schema, of_the_day)
     sql = (
-        "select count(*) as n, count(distinct (exchange, symbol, trade_id)) as ids "
-        f"from trades where trade_date = date '{scope.day.isoformat()}'"
+        f"select count(*) as n, count(distinct ({', '.join(record.key)})) as ids "
+        f"from held where {record.day} = date '{scope.day.isoformat()}'"
     )
-    kept = engine.query(sql, {"trades": gold}).to_pylist()[0]
-    arrived = engine.query(sql, {"trades": silver}).to_pylist()[0]
+    kept = engine.query(sql, {"held": gold}).to_pylist()[0]
+    arrived = engine.query(sql, {"held": silver}).to_pylist()[0]
     return Verdict(
         kept["n"] == kept["ids"] == arrived["ids"],
         {

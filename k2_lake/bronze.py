@@ -84,12 +84,13 @@ def resume(
         raise OffsetBeyondEnd(
             f"{name_of(table)} holds {topic} up to offsets {dict(found.offsets)}, but that topic, "
             f"{found.topic_id}, was deleted and made anew as {topic_id}: its offsets mean other "
-            "frames. To begin a new epoch with it: `k2 bronze new-epoch EXCHANGE`."
+            "frames. To begin a new epoch with it: `k2 bronze new-epoch EXCHANGE --kind KIND`."
         )
     raise OffsetBeyondEnd(
         f"{name_of(table)} was filled from the Kafka cluster {found.cluster_id!r}, but {topic} "
         f"is served by {cluster_id!r}. Was the cluster replaced? Check K2_KAFKA_BOOTSTRAP; "
-        "to begin a new epoch with the topic as it is now: `k2 bronze new-epoch EXCHANGE`."
+        "to begin a new epoch with the topic as it is now: `k2 bronze new-epoch EXCHANGE --kind "
+        "KIND`."
     )
 
 

@@ -1,4 +1,4 @@
-"""Gold trades: the trades of all exchanges, each exactly once, whatever the cause of a repeat.
+"""Gold trades and quotes: those of all exchanges, each exactly once, whatever made a repeat.
 
 A tick reads the silver rows that are new and compares them with the gold rows whose ids they could
 repeat. A recompute makes the day from all silver rows and replaces it in one commit. Both keep,
@@ -29,9 +29,9 @@ from k2_lake.engine import Engine, Input, statement
 from k2_lake.history import Change, Consumed, Mode, changes_since, consumed, head_sequence
 from k2_lake.results import StepResult
 from k2_lake.scan import Files, appended, of_day, planned
-from k2_lake.tables import TRADES_TABLE, silver_name
+from k2_lake.tables import gold_name, silver_name
 from k2_market.exchanges import EXCHANGES
-from k2_market.records import TRADE
+from k2_market.kinds import Kind
 
 # Beyond this many symbols in a tick one range per exchange prunes as well as one per symbol.
 SYMBOL_RANGES = 64
@@ -55,41 +55,43 @@ class Source:
 
 
 @retry_conflicts
-def merge_trades(lake: Lake, engine: Engine, day: date, *, recompute: bool = False) -> StepResult:
-    """Bring one trade day of ``gold.trades`` up to date with silver.
+def merge(
+    lake: Lake, engine: Engine, kind: Kind, day: date, *, recompute: bool = False
+) -> StepResult:
+    """Bring one day of ``gold.trades`` or ``gold.quotes`` up to date with silver.
 
     Adds what is new; computes the whole day when asked to, or when silver was recomputed.
     Figures: incoming (silver rows read), added, duplicates, replaced (rows that gave way to one
     received earlier), recomputed (1 or 0).
     """
-    gold = lake.table(TRADES_TABLE)
-    sources = _sources(lake, gold)
+    gold = lake.table(gold_name(kind))
+    sources = _sources(lake, kind, gold)
     pending = {name: s.pending(day) for name, s in sources.items()}
     if recompute or any(c.mode is Mode.RECOMPUTE for changes in pending.values() for c in changes):
-        return _recompute(gold, engine, sources, day)
+        return _recompute(gold, engine, kind, sources, day)
     if not any(pending.values()):
         return StepResult.of(
             gold, before=head_sequence(gold), changed=False, figures=_figures(0, 0, 0)
         )
-    return _append(gold, engine, sources, pending, day)
+    return _append(gold, engine, kind, sources, pending, day)
 
 
-def pending_days(lake: Lake) -> dict[date, str]:
-    """The trade days of which silver holds changes that gold has not consumed.
+def pending_days(lake: Lake, kind: Kind) -> dict[date, str]:
+    """The days of which silver holds changes that gold has not consumed.
 
     Each with the newest of those changes, ``table@sequence`` for every silver table concerned.
     """
     found: dict[date, list[str]] = {}
-    for name, source in _sources(lake, lake.table(TRADES_TABLE)).items():
+    for name, source in _sources(lake, kind, lake.table(gold_name(kind))).items():
         for day, changes in source.done.pending(source.changes).items():
             found.setdefault(day, []).append(f"{name}@{changes[-1].sequence}")
     return {day: " ".join(parts) for day, parts in found.items()}
 
 
-def _sources(lake: Lake, gold: Table) -> dict[str, Source]:
+def _sources(lake: Lake, kind: Kind, gold: Table) -> dict[str, Source]:
     done = consumed(gold)
     found = {}
-    for name in map(silver_name, EXCHANGES):
+    for name in (silver_name(exchange, kind) for exchange in EXCHANGES):
         table = lake.table(name)
         so_far = done.get(name, Consumed())
         found[name] = Source(table, so_far, changes_since(table, so_far.through))
@@ -99,21 +101,21 @@ def _sources(lake: Lake, gold: Table) -> dict[str, Source]:
 def _append(
     gold: Table,
     engine: Engine,
+    kind: Kind,
     sources: Mapping[str, Source],
     pending: Mapping[str, list[Change]],
     day: date,
 ) -> StepResult:
-    files = Files(TRADE.schema, ())
+    schema = kind.record.schema
+    files = Files(schema, ())
     for name, changes in pending.items():
-        files += appended(sources[name].table, [c.snapshot for c in changes], TRADE.schema)
-    incoming, count = _once(engine, files, day)
+        files += appended(sources[name].table, [c.snapshot for c in changes], schema)
+    incoming, count = _once(engine, kind, files, day)
     candidates = (
-        planned(gold, TRADE.schema, _ids(day, incoming))
-        if incoming.num_rows
-        else Files(TRADE.schema, ())
+        planned(gold, schema, _ids(kind, day, incoming)) if incoming.num_rows else Files(schema, ())
     )
-    new, replaced = _new(engine, incoming, candidates)
-    kept = _without(engine, candidates, new) if replaced else []
+    new, replaced = _new(engine, kind, incoming, candidates)
+    kept = _without(engine, kind, candidates, new) if replaced else []
     figures = _figures(count, new.num_rows - replaced, replaced)
     before = head_sequence(gold)
     commit(
@@ -128,14 +130,17 @@ def _append(
     return StepResult.of(gold, before=before, changed=new.num_rows > 0, figures=figures)
 
 
-def _recompute(gold: Table, engine: Engine, sources: Mapping[str, Source], day: date) -> StepResult:
-    old = planned(gold, TRADE.schema, of_day("trade_date", day))
+def _recompute(
+    gold: Table, engine: Engine, kind: Kind, sources: Mapping[str, Source], day: date
+) -> StepResult:
+    record = kind.record
+    old = planned(gold, record.schema, of_day(record.day, day))
     counts = {"incoming": 0, "rows": 0}
 
     def exchanges() -> Iterator[pa.Table]:
         for source in sources.values():
-            files = planned(source.table, TRADE.schema, EqualTo("trade_date", day))
-            rows, count = _once(engine, files, day)
+            files = planned(source.table, record.schema, EqualTo(record.day, day))
+            rows, count = _once(engine, kind, files, day)
             counts["incoming"] += count
             counts["rows"] += rows.num_rows
             yield rows
@@ -155,45 +160,45 @@ def _recompute(gold: Table, engine: Engine, sources: Mapping[str, Source], day: 
     return StepResult.of(gold, before=before, changed=True, figures=figures)
 
 
-def _once(engine: Engine, files: Files, day: date) -> tuple[pa.Table, int]:
-    """The trades of ``day`` in the files, each once, and how many rows there were."""
-    inputs: dict[str, Input] = {"silver": files}
+def _once(engine: Engine, kind: Kind, files: Files, day: date) -> tuple[pa.Table, int]:
+    """The rows of ``day`` in the files, each once, and how many there were."""
+    record, inputs = kind.record, {"silver": files}
     rows = engine.query(
-        f"select {_columns('s')} from silver s where trade_date = date '{day.isoformat()}'"
-        " order by symbol, timestamp, source_sequence, trade_id",
+        f"select {_columns(kind, 's')} from silver s where {record.day} = date '{day.isoformat()}'"
+        f" order by symbol, timestamp, source_sequence, {kind.identifier}",
         inputs,
-        TRADE.schema,
+        record.schema,
     )
     # A window over all rows costs more than all else here, and repeats are rare.
-    if rows.select(TRADE.key).group_by(list(TRADE.key)).aggregate([]).num_rows == rows.num_rows:
+    if rows.select(record.key).group_by(list(record.key)).aggregate([]).num_rows == rows.num_rows:
         return rows, rows.num_rows
-    sql = statement("dedupe_trades").format(columns=_columns("ranked"))
-    return engine.query(sql, {"incoming": rows}, TRADE.schema), rows.num_rows
+    sql = _statement("dedupe", kind, "ranked")
+    return engine.query(sql, {"incoming": rows}, record.schema), rows.num_rows
 
 
-def _new(engine: Engine, incoming: pa.Table, candidates: Files) -> tuple[pa.Table, int]:
-    """The incoming trades to add, in order, and how many of them replace one that gold has."""
+def _new(engine: Engine, kind: Kind, incoming: pa.Table, candidates: Files) -> tuple[pa.Table, int]:
+    """The incoming rows to add, in order, and how many of them replace one that gold has."""
     inputs: dict[str, Input] = {"incoming": incoming, "existing": candidates}
     shared = engine.query(statement("shared_sequences"), inputs)
     if not shared["n"][0].as_py():
         return incoming, 0
-    fresh = engine.query(statement("new_trades").format(columns=_columns("i")), inputs)
+    fresh = engine.query(_statement("new_rows", kind, "i"), inputs)
     replacing = fresh.filter(fresh["replaces"]).num_rows
-    return fresh.select(TRADE.columns).cast(TRADE.schema), replacing
+    return fresh.select(kind.record.columns).cast(kind.record.schema), replacing
 
 
-def _without(engine: Engine, candidates: Files, replaced: pa.Table) -> list[pa.Table]:
-    sql = statement("without_trades").format(columns=_columns("e"))
-    return [engine.query(sql, {"existing": candidates, "replaced": replaced}, TRADE.schema)]
+def _without(engine: Engine, kind: Kind, candidates: Files, replaced: pa.Table) -> list[pa.Table]:
+    inputs: dict[str, Input] = {"existing": candidates, "replaced": replaced}
+    return [engine.query(_statement("without_rows", kind, "e"), inputs, kind.record.schema)]
 
 
-def _ids(day: date, trades: pa.Table) -> BooleanExpression:
-    """The gold rows that these trades could repeat: same day, exchange, symbol and range of ids."""
+def _ids(kind: Kind, day: date, rows: pa.Table) -> BooleanExpression:
+    """The gold rows that these could repeat: same day, exchange, symbol and range of sequences."""
     groups = ["exchange", "symbol"]
-    ranges = trades.group_by(groups).aggregate([("source_sequence", "min_max")])
+    ranges = rows.group_by(groups).aggregate([("source_sequence", "min_max")])
     if ranges.num_rows > SYMBOL_RANGES:
         groups = ["exchange"]
-        ranges = trades.group_by(groups).aggregate([("source_sequence", "min_max")])
+        ranges = rows.group_by(groups).aggregate([("source_sequence", "min_max")])
     each = []
     for row in ranges.to_pylist():
         bounds = row["source_sequence_min_max"]
@@ -208,11 +213,15 @@ def _ids(day: date, trades: pa.Table) -> BooleanExpression:
                 ],
             )
         )
-    return And(EqualTo("trade_date", day), reduce(Or, each))
+    return And(EqualTo(kind.record.day, day), reduce(Or, each))
 
 
-def _columns(alias: str) -> str:
-    return ", ".join(f"{alias}.{c}" for c in TRADE.columns)
+def _statement(name: str, kind: Kind, alias: str) -> str:
+    return statement(name).format(columns=_columns(kind, alias), id=kind.identifier)
+
+
+def _columns(kind: Kind, alias: str) -> str:
+    return ", ".join(f"{alias}.{c}" for c in kind.record.columns)
 
 
 def _figures(incoming: int, added: int, replaced: int) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Silver: frames of bronze parsed into trades; what breaks a rule goes to ``silver.rejected``.
+"""Silver: frames of bronze parsed into rows; what breaks a rule goes to ``silver.rejected``.
 
 The parser is given: it belongs to the feeds. A tick parses what bronze has gained; a recompute
 parses a day of arrival anew and replaces it.
@@ -6,11 +6,12 @@ parses a day of arrival anew and replaces it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from typing import Protocol
 
 import pyarrow as pa
+from pyiceberg.expressions import And, EqualTo
 
 from k2_lake.catalog import Lake
 from k2_lake.commit import commit, retry_conflicts
@@ -29,18 +30,18 @@ from k2_lake.results import StepResult
 from k2_lake.scan import Files, appended, of_day, planned
 from k2_lake.tables import REJECTED_TABLE, bronze_name, silver_name
 from k2_market.errors import CommitConflict, InvariantBroken
-from k2_market.records import RAW_FRAME, REJECTED, TRADE
+from k2_market.kinds import Kind
+from k2_market.records import RAW_FRAME, REJECTED
 
 FRAMES_PER_COMMIT = 500_000
-COUNTED = ("frames", "trades", "rejected", "control", "other")
 
 
 class Parsed(Protocol):
     """What a parser makes of a batch of frames."""
 
     @property
-    def trades(self) -> pa.Table:
-        """Rows of the Trade record."""
+    def rows(self) -> pa.Table:
+        """Rows of the kind's record."""
         ...
 
     @property
@@ -63,73 +64,75 @@ Parse = Callable[[pa.Table], Parsed]
 
 
 @retry_conflicts
-def refine(lake: Lake, engine: Engine, exchange: str, parse: Parse) -> StepResult:
+def refine(lake: Lake, engine: Engine, exchange: str, kind: Kind, parse: Parse) -> StepResult:
     """Parse what bronze has gained since the last time, whatever day it arrived on.
 
-    Figures: frames, trades, rejected, control, other. Raises InvariantBroken when a frame is
-    unaccounted for.
+    Figures: frames, rows (by the name of the kind), rejected, control, other. Raises
+    InvariantBroken when a frame is unaccounted for.
     """
-    bronze, silver = lake.table(bronze_name(exchange)), lake.table(silver_name(exchange))
-    source = bronze_name(exchange)
+    source = bronze_name(exchange, kind)
+    bronze, silver = lake.table(source), lake.table(silver_name(exchange, kind))
     rejected = lake.table(REJECTED_TABLE)
     done = consumed(silver).get(source, Consumed())
     noted = consumed(rejected).get(source, Consumed()).through
     before = head_sequence(silver)
-    totals = dict.fromkeys(COUNTED, 0)
+    totals = _figures(kind, 0, ())
     for group in _groups(changes_since(bronze, done.through), cut_after=noted):
         files = appended(bronze, [c.snapshot for c in group], RAW_FRAME.schema)
         parsed = parse(_frames(engine, files))
-        figures = _figures(files.rows, parsed)
+        figures = _figures(kind, files.rows, [parsed])
         through = Consumed(group[-1].sequence)
         if through.through > noted and parsed.rejected.num_rows:
             if not _note_rejected(lake, source, parsed.rejected, noted, through):
-                raise _overtaken(exchange)
+                raise _overtaken(exchange, kind)
             noted = through.through
         commit(
             silver,
-            add=[parsed.trades],
+            add=[parsed.rows],
             mode=Mode.APPEND,
-            days=distinct_days(parsed.trades["trade_date"]),
+            days=distinct_days(parsed.rows[kind.record.day]),
             sources={source: through},
             figures=figures,
         )
-        totals = {k: totals[k] + figures[k] for k in COUNTED}
+        totals = {k: n + figures[k] for k, n in totals.items()}
     return StepResult.of(silver, before=before, changed=totals["frames"] > 0, figures=totals)
 
 
-def refine_day(lake: Lake, engine: Engine, exchange: str, parse: Parse, day: date) -> StepResult:
+def refine_day(
+    lake: Lake, engine: Engine, exchange: str, kind: Kind, parse: Parse, day: date
+) -> StepResult:
     """Parse all frames that arrived on ``day`` anew and replace the day in both tables.
 
     Frames not parsed yet are parsed first, so that none is parsed twice. Figures as of ``refine``,
     for the day.
     """
-    refine(lake, engine, exchange, parse)
-    return _replace_day(lake, engine, exchange, parse, day)
+    refine(lake, engine, exchange, kind, parse)
+    return _replace_day(lake, engine, exchange, kind, parse, day)
 
 
 @retry_conflicts
-def _replace_day(lake: Lake, engine: Engine, exchange: str, parse: Parse, day: date) -> StepResult:
-    bronze, silver = lake.table(bronze_name(exchange)), lake.table(silver_name(exchange))
-    source = bronze_name(exchange)
+def _replace_day(
+    lake: Lake, engine: Engine, exchange: str, kind: Kind, parse: Parse, day: date
+) -> StepResult:
+    source = bronze_name(exchange, kind)
+    bronze, silver = lake.table(source), lake.table(silver_name(exchange, kind))
     through = consumed(silver).get(source, Consumed())
     # As of what silver has consumed: frames that came since are the next tick's, not this day's.
     frames = planned(
         bronze, RAW_FRAME.schema, of_day("ingest_date", day), snapshot_at(bronze, through.through)
     )
-    old = planned(silver, TRADE.schema, of_day("ingest_date", day))
+    old = planned(silver, kind.record.schema, of_day("ingest_date", day))
     parsed = [(part.rows, parse(_frames(engine, part))) for part in _parts(frames)]
     before = head_sequence(silver)
-    totals = dict.fromkeys(COUNTED, 0)
-    for rows, part in parsed:
-        totals = {k: totals[k] + v for k, v in _figures(rows, part).items()}
-    if not _replace_rejected(lake, exchange, day, through, [p.rejected for _, p in parsed]):
-        raise _overtaken(exchange)
-    days = set(_old_days(engine, old)).union(
-        *(distinct_days(p.trades["trade_date"]) for _, p in parsed)
+    totals = _figures(kind, sum(rows for rows, _ in parsed), [part for _, part in parsed])
+    if not _replace_rejected(lake, exchange, kind, day, through, [p.rejected for _, p in parsed]):
+        raise _overtaken(exchange, kind)
+    days = set(_old_days(engine, kind, old)).union(
+        *(distinct_days(p.rows[kind.record.day]) for _, p in parsed)
     )
     commit(
         silver,
-        add=[p.trades for _, p in parsed],
+        add=[p.rows for _, p in parsed],
         remove=old.files,
         mode=Mode.RECOMPUTE,
         days=days,
@@ -161,14 +164,18 @@ def _note_rejected(lake: Lake, source: str, rows: pa.Table, noted: int, through:
 
 @retry_conflicts
 def _replace_rejected(
-    lake: Lake, exchange: str, day: date, through: Consumed, parts: list[pa.Table]
+    lake: Lake, exchange: str, kind: Kind, day: date, through: Consumed, parts: list[pa.Table]
 ) -> bool:
     """Whether the day was replaced: not when rows of frames beyond ``through`` stand in it."""
     table = lake.table(REJECTED_TABLE)
-    noted = consumed(table).get(bronze_name(exchange), Consumed())
+    noted = consumed(table).get(bronze_name(exchange, kind), Consumed())
     if noted.through > through.through:
         return False
-    old = planned(table, REJECTED.schema, of_day("ingest_date", day, [exchange]))
+    old = planned(
+        table,
+        REJECTED.schema,
+        And(of_day("ingest_date", day, [exchange]), EqualTo("kind", str(kind))),
+    )
     if not old.files and not any(p.num_rows for p in parts):
         return True
     commit(
@@ -183,8 +190,8 @@ def _replace_rejected(
     return True
 
 
-def _overtaken(exchange: str) -> CommitConflict:
-    return CommitConflict(f"{silver_name(exchange)}: another run has parsed the same frames")
+def _overtaken(exchange: str, kind: Kind) -> CommitConflict:
+    return CommitConflict(f"{silver_name(exchange, kind)}: another run has parsed the same frames")
 
 
 def _groups(changes: list[Change], cut_after: int) -> Iterator[list[Change]]:
@@ -228,27 +235,31 @@ def _frames(engine: Engine, files: Files) -> pa.Table:
     return engine.query(f"select * from frames order by {order}", inputs, RAW_FRAME.schema)
 
 
-def _figures(frames: int, parsed: Parsed) -> dict[str, int]:
-    """Counts of a batch; every frame must be trades, rejected, control or other."""
-    coordinates = ["epoch", "kafka_partition", "kafka_offset"]
-    with_rows = pa.concat_tables(
-        [parsed.trades.select(coordinates), parsed.rejected.select(coordinates)]
-    )
-    told = with_rows.group_by(coordinates).aggregate([]).num_rows
-    if told + parsed.control + parsed.other != frames:
+def _figures(kind: Kind, frames: int, parts: Sequence[Parsed]) -> dict[str, int]:
+    """Counts of batches; every frame must be rows, rejected, control or other."""
+    told = sum(_told(part) for part in parts)
+    control, other = sum(p.control for p in parts), sum(p.other for p in parts)
+    if told + control + other != frames:
         raise InvariantBroken(
-            f"{frames} frames were parsed, but {told} gave rows, {parsed.control} were control and "
-            f"{parsed.other} of other channels: the parser lost or invented some."
+            f"{frames} frames were parsed, but {told} gave rows, {control} were control and "
+            f"{other} of other channels: the parser lost or invented some."
         )
     return {
         "frames": frames,
-        "trades": parsed.trades.num_rows,
-        "rejected": parsed.rejected.num_rows,
-        "control": parsed.control,
-        "other": parsed.other,
+        str(kind): sum(p.rows.num_rows for p in parts),
+        "rejected": sum(p.rejected.num_rows for p in parts),
+        "control": control,
+        "other": other,
     }
 
 
-def _old_days(engine: Engine, old: Files) -> Iterable[date]:
-    inputs: dict[str, Input] = {"old": old}
-    return distinct_days(engine.query("select distinct trade_date from old", inputs)["trade_date"])
+def _told(parsed: Parsed) -> int:
+    """How many frames gave rows, good or rejected."""
+    coordinates = ["epoch", "kafka_partition", "kafka_offset"]
+    both = [parsed.rows.select(coordinates), parsed.rejected.select(coordinates)]
+    return pa.concat_tables(both).group_by(coordinates).aggregate([]).num_rows
+
+
+def _old_days(engine: Engine, kind: Kind, old: Files) -> Iterable[date]:
+    day, inputs = kind.record.day, {"old": old}
+    return distinct_days(engine.query(f"select distinct {day} from old", inputs)[day])

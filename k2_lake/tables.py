@@ -12,8 +12,9 @@ import pyarrow as pa
 from pyiceberg.table import Table
 
 from k2_market.errors import UnknownName
-from k2_market.exchanges import EXCHANGES
-from k2_market.records import CANDLE, RAW_FRAME, REJECTED, TRADE, Record, with_day
+from k2_market.exchanges import EXCHANGES, Exchange
+from k2_market.kinds import Kind
+from k2_market.records import CANDLE, RAW_FRAME, REJECTED, Record, with_day
 from k2_market.timeframes import TIMEFRAMES
 
 # Retries are ours: PyIceberg's own would commit the rows of a stale writer a second time.
@@ -59,14 +60,19 @@ def name_of(table: Table) -> str:
     return ".".join(table.name()[-2:])
 
 
-def bronze_name(exchange: str, kind: str = "trades") -> str:
+def bronze_name(exchange: str, kind: Kind) -> str:
     """``bronze.<exchange>_<kind>``."""
     return f"bronze.{exchange}_{kind}"
 
 
-def silver_name(exchange: str, kind: str = "trades") -> str:
+def silver_name(exchange: str, kind: Kind) -> str:
     """``silver.<exchange>_<kind>``."""
     return f"silver.{exchange}_{kind}"
+
+
+def gold_name(kind: Kind) -> str:
+    """``gold.<kind>``."""
+    return f"gold.{kind}"
 
 
 def candle_name(timeframe: str) -> str:
@@ -75,25 +81,37 @@ def candle_name(timeframe: str) -> str:
 
 
 REJECTED_TABLE = "silver.rejected"
-TRADES_TABLE = "gold.trades"
+TRADES_TABLE = gold_name(Kind.TRADES)
+
+
+def _of_exchange(exchange: Exchange, kind: Kind) -> tuple[TableDef, TableDef]:
+    return (
+        TableDef(
+            bronze_name(exchange.name, kind),
+            RAW_FRAME,
+            f"Raw frames of {kind} of {exchange.title} as they came.",
+        ),
+        TableDef(
+            silver_name(exchange.name, kind),
+            with_day(kind.record, "ingest_date"),
+            f"{kind.title()} of {exchange.title}, parsed and valid, every arrival.",
+        ),
+    )
+
 
 TABLES: dict[str, TableDef] = {
     t.name: t
     for t in (
-        *(
-            TableDef(bronze_name(e.name), RAW_FRAME, f"Raw trade frames of {e.title} as they came.")
-            for e in EXCHANGES.values()
-        ),
+        *(t for kind in Kind for e in EXCHANGES.values() for t in _of_exchange(e, kind)),
+        TableDef(REJECTED_TABLE, REJECTED, "Frames and rows that broke a rule, with the reason."),
         *(
             TableDef(
-                silver_name(e.name),
-                with_day(TRADE, "ingest_date"),
-                f"Trades of {e.title}, parsed and valid, every arrival.",
+                gold_name(kind),
+                kind.record,
+                f"{kind.title()} of all exchanges, each exactly once.",
             )
-            for e in EXCHANGES.values()
+            for kind in Kind
         ),
-        TableDef(REJECTED_TABLE, REJECTED, "Frames and rows that broke a rule, with the reason."),
-        TableDef(TRADES_TABLE, TRADE, "Trades of all exchanges, each exactly once."),
         *(
             TableDef(candle_name(t), CANDLE, f"Candles of {t}: traded windows only.")
             for t in TIMEFRAMES

@@ -127,13 +127,64 @@ TRADE = Record(
     partition=("exchange",),
 )
 
+QUOTE = Record(
+    name="Quote",
+    doc="The best bid and the best ask of an order book, as the exchange reported them.",
+    schema=pa.schema(
+        [
+            _field("exchange", pa.string(), "Venue and market, such as binance or binance_usdm."),
+            _field("symbol", pa.string(), "Canonical symbol, BASE-QUOTE, such as BTC-USDT."),
+            _field("exchange_symbol", pa.string(), "The symbol as the exchange writes it."),
+            _field("asset_class", pa.string(), "crypto."),
+            _field("quote_id", pa.string(), "What tells this state of the book from any other."),
+            _field(
+                "source_sequence",
+                pa.int64(),
+                "Order of quotes within a symbol: the book's update id, else the time in us.",
+            ),
+            _field(
+                "timestamp",
+                INSTANT,
+                "Time of the quote as the exchange states it, else when the frame was received.",
+            ),
+            _field("event_time", INSTANT, "When the exchange sent the event.", nullable=True),
+            _field("ingestion_timestamp", INSTANT, "When the frame was received."),
+            _field("bid_price", PRICE, "Highest price bid, in quote currency per unit of base."),
+            _field("bid_quantity", QUANTITY, "Units bid at it; contracts where so counted."),
+            _field("ask_price", PRICE, "Lowest price asked."),
+            _field("ask_quantity", QUANTITY, "Units asked at it."),
+            _field("currency", pa.string(), "The quote currency."),
+            _field(
+                "quote_conditions",
+                pa.list_(pa.field("element", pa.string(), nullable=False)),
+                "crossed: the bid is above the ask; locked: equal to it; null for a regular quote.",
+                nullable=True,
+            ),
+            _field(
+                "vendor_data",
+                pa.map_(pa.string(), pa.string()),
+                "What else the exchange said, as text; null where nothing.",
+                nullable=True,
+            ),
+            *_COORDINATES,
+            _field("frame_index", pa.int32(), "Position of the quote within its frame."),
+            _field("quote_date", pa.date32(), "UTC day of timestamp."),
+            _field("ingest_date", pa.date32(), "UTC day of arrival in Kafka."),
+        ]
+    ),
+    key=("exchange", "symbol", "quote_id"),
+    order=("symbol", "timestamp", "source_sequence"),
+    day="quote_date",
+    partition=("exchange",),
+)
+
 REJECTED = Record(
     name="Rejected",
     doc="A frame, or one row of a frame, that broke a rule: kept with reason and coordinates.",
     schema=pa.schema(
         [
             _field("exchange", pa.string(), "Venue and market."),
-            _field("kind", pa.string(), "trades."),
+            _field("kind", pa.string(), "trades or quotes."),
             _field("reason", pa.string(), "The name of the rule that was broken."),
             _field("detail", pa.string(), "What was found."),
             *_COORDINATES,
@@ -146,7 +197,7 @@ REJECTED = Record(
     key=("exchange", "kind", "epoch", "kafka_partition", "kafka_offset", "frame_index"),
     order=("epoch", "kafka_partition", "kafka_offset", "frame_index"),
     day="ingest_date",
-    partition=("exchange",),
+    partition=("exchange", "kind"),
 )
 
 CANDLE = Record(

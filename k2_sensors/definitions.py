@@ -5,10 +5,15 @@ from __future__ import annotations
 import dagster as dg
 
 from k2_assets.definitions import definitions
+from k2_market.kinds import Kind
 from k2_sensors.kafka_lag import kafka_lag
 from k2_sensors.landing import landing
 from k2_sensors.touched_days import touched_days
 
-defs = dg.Definitions.merge(
-    definitions(), dg.Definitions(sensors=[kafka_lag, touched_days, landing])
-)
+SENSORS = [
+    *(kafka_lag(kind) for kind in Kind),
+    *(touched_days(kind) for kind in Kind),
+    landing,
+]
+
+defs = dg.Definitions.merge(definitions(), dg.Definitions(sensors=SENSORS))

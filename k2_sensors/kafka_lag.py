@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from k2_assets.jobs import TICK as TICK_JOB
+from k2_assets.jobs import JOBS_OF
 from k2_assets.resources import KafkaResource, LakeResource
 from k2_assets.tables import MODE_TAG, TICK
 from k2_feeds.kafka import KafkaSettings
@@ -18,51 +18,60 @@ from k2_lake.history import Consumed, changes_since, consumed
 from k2_lake.tables import bronze_name, silver_name
 from k2_market.errors import BrokerUnavailable
 from k2_market.exchanges import EXCHANGES
+from k2_market.kinds import Kind
 from k2_sensors.decide import Skip, backlog_id, decide
 from k2_sensors.runs import BACKLOG_TAG, active_days, attempts_made, recent_attempts
 
 
-@dg.sensor(
-    name="kafka_lag",
-    job=TICK_JOB,
-    minimum_interval_seconds=5,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Starts a tick when Kafka holds frames that bronze lacks, or bronze silver.",
-)
-def kafka_lag(
-    context: dg.SensorEvaluationContext, lake: LakeResource, kafka: KafkaResource
+def kafka_lag(kind: Kind) -> dg.SensorDefinition:
+    """The sensor of a kind's ticks: ``kafka_lag`` for trades, ``kafka_lag_quotes``."""
+    job = JOBS_OF[kind].tick
+
+    @dg.sensor(
+        name="kafka_lag" if kind is Kind.TRADES else f"kafka_lag_{kind}",
+        job_name=job,
+        minimum_interval_seconds=5,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Starts a tick when Kafka holds frames that bronze lacks, or bronze silver.",
+    )
+    def lag(
+        context: dg.SensorEvaluationContext, lake: LakeResource, kafka: KafkaResource
+    ) -> dg.SensorResult | dg.SkipReason:
+        try:
+            waiting = backlog(lake.open(), kafka.settings(), kind)
+        except BrokerUnavailable as error:
+            return dg.SkipReason(str(error))
+        return _decided(context, job, waiting)
+
+    return lag
+
+
+def _decided(
+    context: dg.SensorEvaluationContext, job: str, waiting: Mapping[str, Mapping[str, Any]]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Compares the topics' ends with the offsets in the tables; the cursor only informs."""
+    """What to do about what waits; the cursor only informs."""
     now = datetime.now(UTC)
-    try:
-        waiting = backlog(lake.open(), kafka.settings())
-    except BrokerUnavailable as error:
-        return dg.SkipReason(str(error))
     if not waiting:
         return dg.SkipReason("every frame in Kafka is in bronze and every row of bronze in silver")
     frames = sum(w["frames"] for w in waiting.values())
     what = f"{frames} frames of {', '.join(sorted(waiting))}"
-    if active_days(context.instance, TICK_JOB.name):
+    if active_days(context.instance, job):
         return dg.SkipReason(f"a run is under way; waiting with {what}")
-    name = backlog_id("tick", now.date(), waiting)
-    recent = recent_attempts(context.instance, TICK_JOB.name)
+    name = backlog_id(job, now.date(), waiting)
+    recent = recent_attempts(context.instance, job)
     made = attempts_made(context.instance, name)
     decision = decide(now.date(), name, what, recent, made, now)
     if isinstance(decision, Skip):
         return dg.SkipReason(decision.reason)
-    return dg.SensorResult(
-        run_requests=[
-            dg.RunRequest(
-                run_key=decision.run_key,
-                partition_key=decision.day.isoformat(),
-                tags={MODE_TAG: TICK, BACKLOG_TAG: decision.backlog},
-            )
-        ],
-        cursor=what,
+    request = dg.RunRequest(
+        run_key=decision.run_key,
+        partition_key=decision.day.isoformat(),
+        tags={MODE_TAG: TICK, BACKLOG_TAG: decision.backlog},
     )
+    return dg.SensorResult(run_requests=[request], cursor=what)
 
 
-def backlog(lake: Lake, kafka: KafkaSettings) -> dict[str, Mapping[str, Any]]:
+def backlog(lake: Lake, kafka: KafkaSettings, kind: Kind) -> dict[str, Mapping[str, Any]]:
     """By exchange, what waits: frames in Kafka beyond bronze, commits of bronze beyond silver.
 
     Exchanges where nothing waits are left out. A topic that is gone, or ends before what bronze has
@@ -70,10 +79,11 @@ def backlog(lake: Lake, kafka: KafkaSettings) -> dict[str, Mapping[str, Any]]:
     """
     found: dict[str, Mapping[str, Any]] = {}
     for exchange in EXCHANGES:
-        bronze = lake.table(bronze_name(exchange))
-        done = consumed(lake.table(silver_name(exchange))).get(bronze_name(exchange), Consumed())
+        source = bronze_name(exchange, kind)
+        bronze = lake.table(source)
+        done = consumed(lake.table(silver_name(exchange, kind))).get(source, Consumed())
         commits = len(changes_since(bronze, done.through))
-        with TopicReader(kafka, raw_topic("trades", exchange)) as reader:
+        with TopicReader(kafka, raw_topic(kind, exchange)) as reader:
             ends = {p: high for p, (_, high) in reader.watermarks().items()}
             at = position(bronze)
             same = at is not None and (not ends or at.cluster_id == reader.cluster_id())

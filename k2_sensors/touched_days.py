@@ -1,20 +1,21 @@
-"""The sensor that follows trades to the day they happened on.
+"""The sensors that follow trades and quotes to the day they happened on.
 
 A tick brings the day it runs in up to date. Late trades, trades around midnight and old tapes
-touch other days: silver's commits name them, and this sensor requests exactly those.
+touch other days: silver's commits name them, and these sensors request exactly those.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 
 import dagster as dg
 
-from k2_assets.jobs import TICK as TICK_JOB
-from k2_assets.jobs import TRADE_DAY
+from k2_assets.jobs import JOBS_OF
 from k2_assets.resources import LakeResource
 from k2_assets.tables import MODE_TAG, TICK
 from k2_lake.candles import pending_days as candles_pending
 from k2_lake.catalog import Lake
 from k2_lake.gold import pending_days as gold_pending
+from k2_market.kinds import Kind
 from k2_market.timeframes import TIMEFRAMES
 from k2_sensors.decide import Request, Skip, backlog_id, decide
 from k2_sensors.runs import BACKLOG_TAG, active_days, attempts_made, recent_attempts
@@ -24,30 +25,40 @@ DAYS_AT_ONCE = 50
 REASONS_SHOWN = 5
 
 
-@dg.sensor(
-    name="touched_days",
-    job=TRADE_DAY,
-    minimum_interval_seconds=5,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Requests gold and candles for the trade days that new silver rows touched.",
-)
-def touched_days(
-    context: dg.SensorEvaluationContext, lake: LakeResource
+def touched_days(kind: Kind) -> dg.SensorDefinition:
+    """The sensor of a kind's days: ``touched_days`` for trades, ``touched_days_quotes``."""
+
+    @dg.sensor(
+        name="touched_days" if kind is Kind.TRADES else f"touched_days_{kind}",
+        job_name=JOBS_OF[kind].day,
+        minimum_interval_seconds=5,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Requests gold for the days that new silver rows of {kind} touched.",
+    )
+    def touched(
+        context: dg.SensorEvaluationContext, lake: LakeResource
+    ) -> dg.SensorResult | dg.SkipReason:
+        return _decided(context, kind, pending(lake.open(), kind))
+
+    return touched
+
+
+def _decided(
+    context: dg.SensorEvaluationContext, kind: Kind, days: Mapping[date, list[str]]
 ) -> dg.SensorResult | dg.SkipReason:
     """One run for each day that silver touched and gold, or a candle table, lacks."""
-    now = datetime.now(UTC)
-    days = pending(lake.open())
+    jobs, now = JOBS_OF[kind], datetime.now(UTC)
     if not days:
-        return dg.SkipReason("every trade day that silver touched is in gold and in all candles")
-    under_way = active_days(context.instance, TRADE_DAY.name)
-    busy = under_way | active_days(context.instance, TICK_JOB.name)
+        return dg.SkipReason("every day that silver touched is in gold and in all candles")
+    under_way = active_days(context.instance, jobs.day)
+    busy = under_way | active_days(context.instance, jobs.tick)
     requests: list[dg.RunRequest] = []
     waiting: list[str] = []
     for day, state in sorted(days.items()):
         if len(requests) + len(under_way) >= DAYS_AT_ONCE:
             waiting.append(f"{day} and later days wait for runs to end")
             break
-        decision = _decide(context.instance, day, state, busy, now)
+        decision = _decide(context.instance, jobs.day, day, state, busy, now)
         if isinstance(decision, Request):
             requests.append(_run(decision))
         else:
@@ -58,23 +69,28 @@ def touched_days(
 
 
 def _decide(
-    instance: dg.DagsterInstance, day: date, state: list[str], busy: set[str], now: datetime
+    instance: dg.DagsterInstance,
+    job: str,
+    day: date,
+    state: list[str],
+    busy: set[str],
+    now: datetime,
 ) -> Request | Skip:
     if day > now.date():
         return Skip(f"{day} has not begun")
     if day.isoformat() in busy:
         return Skip(f"a run is under way; waiting with {day}")
-    name = backlog_id("day", day, {"state": state})
-    recent = recent_attempts(instance, TRADE_DAY.name, day.isoformat())
+    name = backlog_id(job, day, {"state": state})
+    recent = recent_attempts(instance, job, day.isoformat())
     return decide(day, name, str(day), recent, attempts_made(instance, name), now)
 
 
-def pending(lake: Lake) -> dict[date, list[str]]:
-    """The trade days with work outstanding, each with the tables that lack it and how much."""
+def pending(lake: Lake, kind: Kind) -> dict[date, list[str]]:
+    """The days with work outstanding, each with the tables that lack it and how much."""
     found: dict[date, list[str]] = {}
-    for day, sequence in gold_pending(lake).items():
-        found.setdefault(day, []).append(f"trades@{sequence}")
-    for name in TIMEFRAMES:
+    for day, sequence in gold_pending(lake, kind).items():
+        found.setdefault(day, []).append(f"{kind}@{sequence}")
+    for name in TIMEFRAMES if kind is Kind.TRADES else ():
         for day, sequence in candles_pending(lake, name).items():
             found.setdefault(day, []).append(f"{name}@{sequence}")
     return found

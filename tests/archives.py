@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from k2_feeds import parsing
 from k2_feeds.archives.archive import open_archives
 from k2_feeds.archives.files import CHECKSUM
-from k2_feeds.parsing import ParsedTrades, parse_trades
+from k2_feeds.parsing import Parsed
+from k2_market.kinds import Kind
 from tests.frames import bronze_rows, frame_table
 
 LOADED_US = 1_790_000_000_000_000
@@ -22,7 +24,7 @@ def archive_frames(
     """The rows of a file as a topic reader gives them."""
     frames = [
         frame
-        for archive in open_archives(exchange, "trades", path, symbol)
+        for archive in open_archives(exchange, Kind.TRADES, path, symbol)
         for batch, _ in archive.batches(LOADED_US)
         for frame, _ in batch
     ]
@@ -40,8 +42,8 @@ def archive_frames(
     return table
 
 
-def parsed(exchange: str, path: Path, symbol: str | None = None) -> ParsedTrades:
-    return parse_trades(exchange, bronze_rows(archive_frames(exchange, path, symbol)))
+def parsed(exchange: str, path: Path, symbol: str | None = None) -> Parsed:
+    return parsing.parse(exchange, Kind.TRADES, bronze_rows(archive_frames(exchange, path, symbol)))
 
 
 def zipped(path: Path, *members: Path, checksum: str | None = None) -> Path:

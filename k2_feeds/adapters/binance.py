@@ -6,16 +6,17 @@ Sources: "WebSocket Streams for Binance" (General WSS information, Live Subscrib
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from k2_feeds.adapter import WIRE_ERRORS, Answer, Channel, Limits, Liveness, Reading, Route, legs
-from k2_feeds.adapters import binance_trades as trades
-from k2_feeds.faults import WHOLE_FRAME, fault, read_object, reading_of, routed
+from k2_feeds.adapter import Answer, Channel, Limits, Liveness, Parser, Route, legs
+from k2_feeds.adapters import binance_trades
+from k2_feeds.faults import read_object, routed
+from k2_market.kinds import Kind
 
 # What follows the symbol in a stream's name, without its parameters: btcusdt@depth20@100ms.
 _STREAMS = {
@@ -44,6 +45,8 @@ _EVENTS = {
     ).split(),
     Channel.OTHER,
 )
+# The stream to subscribe to.
+_STREAM_OF = {Kind.TRADES: "trade", Kind.QUOTES: "bookTicker"}
 _UNKNOWN = Route(Channel.UNKNOWN)
 _STREAM, _EVENT, _SYMBOL = b'{"stream":"', b'{"e":"', b'"s":"'
 
@@ -71,20 +74,25 @@ class Binance:
     limits: Limits = _FUTURES_LIMITS
     backups: tuple[str, ...] = ()
 
-    def url(self, symbols: Sequence[str], endpoint: str | None = None) -> str:  # noqa: ARG002
+    @property
+    def parsers(self) -> Mapping[Kind, Parser]:
+        """All markets write their frames alike."""
+        return _PARSERS
+
+    def url(self, symbols: Sequence[str], kind: Kind, endpoint: str | None = None) -> str:  # noqa: ARG002
         """``wss://stream.binance.com:9443/stream``: frames then name their stream."""
         return self.endpoint + self.path if endpoint is None else endpoint + self.shared_path
 
-    def subscribe(self, symbols: Sequence[str]) -> list[str]:
+    def subscribe(self, symbols: Sequence[str], kind: Kind) -> list[str]:
         """One SUBSCRIBE for every 200 symbols, numbered from 1."""
-        streams = [f"{self.exchange_symbol(s).lower()}@trade" for s in symbols]
+        streams = [f"{self.exchange_symbol(s).lower()}@{_STREAM_OF[kind]}" for s in symbols]
         messages = [
             {"method": "SUBSCRIBE", "params": part, "id": number}
             for number, part in enumerate(_chunks(streams), start=1)
         ]
         return [msgspec.json.encode(m).decode() for m in messages]
 
-    def awaited(self, symbols: Sequence[str]) -> frozenset[str]:
+    def awaited(self, symbols: Sequence[str], kind: Kind) -> frozenset[str]:  # noqa: ARG002
         """The ids of the messages of ``subscribe``."""
         return frozenset(str(n) for n, _ in enumerate(_chunks(list(symbols)), start=1))
 
@@ -115,23 +123,6 @@ class Binance:
         elif payload.startswith(_EVENT):
             route = _event_route(payload)
         return routed(payload, _route) if route.channel is Channel.UNKNOWN else route
-
-    decode = staticmethod(trades.decode)
-    rows = staticmethod(trades.rows)
-    columns = staticmethod(trades.columns)
-
-    def reread(self, payload: bytes) -> Reading:
-        """A frame of another channel, a trade outside a combined stream, or a fault."""
-        return reading_of(payload, _route, lambda message: _reread(payload, message))
-
-
-def _reread(payload: bytes, message: Any) -> Reading:
-    combined = isinstance(message, dict) and "data" in message
-    try:
-        row = trades.decode(payload).data if combined else trades.decode_bare(payload)
-    except WIRE_ERRORS as error:
-        return Reading(Channel.TRADES, faults=[fault(error, payload, WHOLE_FRAME)])
-    return Reading(Channel.TRADES, rows=[(0, row)])
 
 
 def _chunks(streams: list[str]) -> list[list[str]]:
@@ -195,6 +186,8 @@ def _route_of_silent_event(message: dict[str, Any]) -> Route:
         return _UNKNOWN
     return _stream_route(message["stream"].encode(errors="replace"))
 
+
+_PARSERS = {Kind.TRADES: binance_trades.parser(_route)}
 
 # "The base endpoint is wss://stream.binance.com:9443 or wss://stream.binance.com:443", and
 # "wss://data-stream.binance.vision can be subscribed to receive only market data messages".

@@ -6,14 +6,16 @@ raw trades undocumented, with their execution type in ``X``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_feeds.adapter import TradeColumns
+from k2_feeds.adapter import WIRE_ERRORS, Channel, Parser, Reading, Route, TradeColumns
+from k2_feeds.faults import WHOLE_FRAME, fault, reading_of
+from k2_market.kinds import Kind
 from k2_market.records import TRADE
 
 # The last instant of the year 9999 in microseconds: more is no time in any unit Binance uses.
@@ -56,8 +58,27 @@ class Combined(msgspec.Struct, gc=False):
     data: Trade | AggTrade
 
 
-decode = msgspec.json.Decoder(Combined).decode
-decode_bare = msgspec.json.Decoder(Trade | AggTrade).decode
+_decode = msgspec.json.Decoder(Combined).decode
+_decode_bare = msgspec.json.Decoder(Trade | AggTrade).decode
+
+
+def parser(route: Callable[[Any], Route]) -> Parser:
+    """The parser of trades; ``route`` tells what a decoded message is."""
+
+    def reread(payload: bytes) -> Reading:
+        return reading_of(payload, Kind.TRADES, route, lambda message: _reread(payload, message))
+
+    return Parser(_decode, rows, reread, columns)
+
+
+def _reread(payload: bytes, message: Any) -> Reading:
+    """A trade outside a combined stream, or a fault."""
+    combined = isinstance(message, dict) and "data" in message
+    try:
+        row = _decode(payload).data if combined else _decode_bare(payload)
+    except WIRE_ERRORS as error:
+        return Reading(Channel.TRADES, faults=[fault(error, payload, WHOLE_FRAME)])
+    return Reading(Channel.TRADES, rows=[(0, row)])
 
 
 def rows(decoded: Sequence[Combined]) -> tuple[list[int], list[int], list[Any]]:

@@ -1,4 +1,4 @@
-"""Coinbase Exchange: addresses, subscriptions, frames and trades of its public feed.
+"""Coinbase Exchange: addresses, subscriptions, and what the frames of its public feed are about.
 
 Sources: "Exchange WebSocket Overview" (Protocol, Subscribe, Errors) and "Exchange WebSocket
 Channels" (Heartbeat, Ticker, Matches, Match) of Coinbase's documentation.
@@ -6,29 +6,17 @@ Channels" (Heartbeat, Ticker, Matches, Match) of Coinbase's documentation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from k2_feeds.adapter import (
-    WIRE_ERRORS,
-    Answer,
-    Channel,
-    Limits,
-    Liveness,
-    Reading,
-    Route,
-    TradeColumns,
-    legs,
-)
-from k2_feeds.faults import WHOLE_FRAME, fault, read_object, reading_of, routed
-from k2_feeds.vendor_data import text_maps
-from k2_market.records import TRADE
+from k2_feeds.adapter import Answer, Channel, Limits, Liveness, Parser, Route, legs
+from k2_feeds.adapters import coinbase_trades
+from k2_feeds.faults import read_object, routed
+from k2_market.kinds import Kind
 
 _TYPES = (
     dict.fromkeys(("match", "last_match"), Channel.TRADES)
@@ -46,8 +34,6 @@ _ADVANCED_TRADE = dict.fromkeys(("heartbeats", "subscriptions"), Channel.CONTROL
 )
 _TYPE, _PRODUCT = b'{"type":"', b'"product_id":"'
 _UNKNOWN = Route(Channel.UNKNOWN)
-_Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-_CONDITIONS = TRADE.schema.field("trade_conditions").type
 _NOT_A_PRODUCT = " is not a valid product"
 
 # The heartbeat channel beats every second for each product.
@@ -55,26 +41,6 @@ _LIVENESS = Liveness(silent_after_s=10, rotate_after_s=None)
 # "Requests per second per IP: 8" ("Exchange WebSocket Rate Limits"); each product is a request. The
 # other host, ws-direct, wants a key.
 _LIMITS = Limits(streams=None, messages_per_s=8)
-
-
-class Match(msgspec.Struct, gc=False):
-    """``{"type":"match","trade_id":10,"sequence":50,"maker_order_id":"ac928c66-...",...}``.
-
-    ``trade_id`` counts the trades of a product, ``sequence`` all messages of its order book.
-    ``last_match`` repeats, at every subscription, the newest trade before it: the same trade with
-    the same id, so that the lake, which keeps a trade once, needs to know nothing of it.
-    """
-
-    type: Literal["match", "last_match"]
-    trade_id: _Id
-    product_id: str
-    side: str
-    size: str
-    price: str
-    time: str
-    sequence: int | None = None
-    maker_order_id: str | None = None
-    taker_order_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,15 +53,20 @@ class Coinbase:
     limits: Limits = _LIMITS
     backups: tuple[str, ...] = ()
 
-    def url(self, symbols: Sequence[str], endpoint: str | None = None) -> str:  # noqa: ARG002
+    @property
+    def parsers(self) -> Mapping[Kind, Parser]:
+        """Trades."""
+        return _PARSERS
+
+    def url(self, symbols: Sequence[str], kind: Kind, endpoint: str | None = None) -> str:  # noqa: ARG002
         """The host itself; ``<endpoint>/coinbase`` where the endpoint is replaced."""
         return self.endpoint if endpoint is None else f"{endpoint}/coinbase"
 
-    def subscribe(self, symbols: Sequence[str]) -> list[str]:
+    def subscribe(self, symbols: Sequence[str], kind: Kind) -> list[str]:  # noqa: ARG002
         """A message for each product: one that is not known fails the whole message it is in."""
         return [_subscription(self.exchange_symbol(s)) for s in symbols]
 
-    def awaited(self, symbols: Sequence[str]) -> frozenset[str]:
+    def awaited(self, symbols: Sequence[str], kind: Kind) -> frozenset[str]:  # noqa: ARG002
         """The products."""
         return frozenset(self.exchange_symbol(s) for s in symbols)
 
@@ -127,50 +98,6 @@ class Coinbase:
                 return route
         return routed(payload, _route)
 
-    decode = staticmethod(msgspec.json.Decoder(Match).decode)
-
-    def rows(self, decoded: Sequence[Match]) -> tuple[list[int], list[int], list[Any]]:
-        """One trade in each frame."""
-        return list(range(len(decoded))), [0] * len(decoded), list(decoded)
-
-    def reread(self, payload: bytes) -> Reading:
-        """A frame of another channel, or a fault."""
-        return reading_of(payload, _route, lambda _: _reread(payload))
-
-    def columns(self, rows: Sequence[Any]) -> TradeColumns:
-        """The columns of matches; sequence and orders go into vendor_data."""
-        ids = pa.array([r.trade_id for r in rows], pa.int64())
-        return TradeColumns(
-            exchange_symbol=pa.array([r.product_id for r in rows], pa.string()),
-            trade_id=ids.cast(pa.string()),
-            source_sequence=ids,
-            timestamp=pa.array([r.time for r in rows], pa.string()),
-            event_time=pa.nulls(len(rows), pa.int64()),
-            price=pa.array([r.price for r in rows], pa.string()),
-            quantity=pa.array([r.size for r in rows], pa.string()),
-            side=taker_side(pa.array([r.side for r in rows], pa.string())),
-            trade_conditions=pa.nulls(len(rows), _CONDITIONS),
-            vendor_data=text_maps(
-                ("sequence", "maker_order_id", "taker_order_id"),
-                [(_digits(r.sequence), r.maker_order_id, r.taker_order_id) for r in rows],
-            ),
-            candle_eligible=pa.repeat(pa.scalar(True), len(rows)),
-            trade_count=pa.repeat(pa.scalar(1, pa.int64()), len(rows)),
-        )
-
-
-def taker_side(side: pa.Array[Any]) -> pa.Array[Any]:
-    """The other side than ``side``, which is the maker's; what is neither side stays as it is.
-
-    "The side field indicates the maker order side. If the side is sell this indicates the maker was
-    a sell order and the match is considered an up-tick. A buy side match is a down-tick."
-    ("Exchange WebSocket Channels", Match.)
-    """
-    sold: Any = pc.equal(side, pa.scalar("buy"))
-    bought: Any = pc.equal(side, pa.scalar("sell"))
-    taker: pa.Array[Any] = pc.if_else(sold, "sell", pc.if_else(bought, "buy", side))
-    return taker
-
 
 def _subscription(product: str) -> str:
     channels = [{"name": name, "product_ids": [product]} for name in ("matches", "heartbeat")]
@@ -192,13 +119,6 @@ def _refusal(message: dict[str, Any]) -> Answer:
     reason = str(message.get("reason", message.get("message", "")))
     product, found, _ = reason.partition(_NOT_A_PRODUCT)
     return Answer(False, product if found and product else None, reason)
-
-
-def _reread(payload: bytes) -> Reading:
-    try:
-        return Reading(Channel.TRADES, rows=[(0, Coinbase.decode(payload))])
-    except WIRE_ERRORS as error:
-        return Reading(Channel.TRADES, faults=[fault(error, payload, WHOLE_FRAME)])
 
 
 def _route(message: Any) -> Route:
@@ -223,8 +143,6 @@ def _product(payload: bytes) -> bytes | None:
     return None if start < 0 or end < 0 else payload[start + len(_PRODUCT) : end]
 
 
-def _digits(number: int | None) -> str | None:
-    return None if number is None else str(number)
-
+_PARSERS = {Kind.TRADES: coinbase_trades.parser(_route)}
 
 COINBASE = Coinbase()

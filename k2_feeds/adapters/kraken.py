@@ -1,39 +1,21 @@
-"""Kraken spot, WebSocket v2: addresses, subscriptions, frames and trades.
+"""Kraken spot, WebSocket v2: addresses, subscriptions and what its frames are about.
 
-Sources: "Spot WebSocket v2" (Trade, Subscribe, Heartbeat, Status, Ping) of Kraken's API reference.
+Sources: "Spot WebSocket v2" (Subscribe, Heartbeat, Status, Ping) of Kraken's API reference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
-import pyarrow as pa
 
-from k2_feeds.adapter import (
-    WIRE_ERRORS,
-    Answer,
-    Channel,
-    Limits,
-    Liveness,
-    Reading,
-    Route,
-    TradeColumns,
-    legs,
-)
-from k2_feeds.faults import (
-    WHOLE_FRAME,
-    fault,
-    malformed,
-    read_json,
-    read_object,
-    routed,
-    unknown,
-)
-from k2_market.records import TRADE
+from k2_feeds.adapter import Answer, Channel, Limits, Liveness, Parser, Route, legs
+from k2_feeds.adapters import kraken_trades
+from k2_feeds.faults import read_object, routed
+from k2_market.kinds import Kind
 
 _CHANNELS = {
     "trade": Channel.TRADES,
@@ -48,45 +30,6 @@ _CHANNELS = {
 _V1_EVENTS = ("heartbeat", "systemStatus", "subscriptionStatus", "pong", "error")
 _CHANNEL, _SYMBOL = b'{"channel":"', b'"symbol":"'
 _UNKNOWN = Route(Channel.UNKNOWN)
-_Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-_VENDOR_DATA = TRADE.schema.field("vendor_data").type
-_CONDITIONS = TRADE.schema.field("trade_conditions").type
-
-
-class Trade(msgspec.Struct, gc=False):
-    """``{"symbol":"BTC/USD","side":"buy","price":4136.4,"qty":0.23,"trade_id":4665906,...}``.
-
-    Price and quantity are JSON numbers, kept as the characters they came in. ``side`` is "Side of
-    taker order"; ``timestamp`` is "The book order update timestamp", RFC 3339.
-    """
-
-    symbol: str
-    side: str
-    price: msgspec.Raw
-    qty: msgspec.Raw
-    trade_id: _Id
-    timestamp: str
-    ord_type: str | None = None
-
-
-class Frame(msgspec.Struct, gc=False):
-    """A snapshot (the newest 50 trades, once after subscribing) or an update of some trades."""
-
-    channel: Literal["trade"]
-    type: Literal["snapshot", "update"]
-    data: list[Trade]
-
-
-class Envelope(msgspec.Struct, gc=False):
-    """A Frame whose rows have not been looked at."""
-
-    channel: Literal["trade"]
-    type: Literal["snapshot", "update"]
-    data: list[msgspec.Raw]
-
-
-_decode_envelope = msgspec.json.Decoder(Envelope).decode
-_decode_trade = msgspec.json.Decoder(Trade).decode
 
 # A heartbeat comes every second in which nothing else does.
 _LIVENESS = Liveness(silent_after_s=10, rotate_after_s=None)
@@ -104,17 +47,22 @@ class Kraken:
     limits: Limits = _LIMITS
     backups: tuple[str, ...] = ()
 
-    def url(self, symbols: Sequence[str], endpoint: str | None = None) -> str:  # noqa: ARG002
+    @property
+    def parsers(self) -> Mapping[Kind, Parser]:
+        """Trades."""
+        return _PARSERS
+
+    def url(self, symbols: Sequence[str], kind: Kind, endpoint: str | None = None) -> str:  # noqa: ARG002
         """``wss://ws.kraken.com/v2``."""
         return (endpoint or self.endpoint) + "/v2"
 
-    def subscribe(self, symbols: Sequence[str]) -> list[str]:
+    def subscribe(self, symbols: Sequence[str], kind: Kind) -> list[str]:  # noqa: ARG002
         """One message for all symbols; the snapshot of 50 trades fills what a reconnect missed."""
         names = [self.exchange_symbol(s) for s in symbols]
         params = {"channel": "trade", "symbol": names, "snapshot": True}
         return [msgspec.json.encode({"method": "subscribe", "params": params}).decode()]
 
-    def awaited(self, symbols: Sequence[str]) -> frozenset[str]:
+    def awaited(self, symbols: Sequence[str], kind: Kind) -> frozenset[str]:  # noqa: ARG002
         """Each symbol of a request is answered by a message of its own."""
         return frozenset(self.exchange_symbol(s) for s in symbols)
 
@@ -146,63 +94,6 @@ class Kraken:
             if route.channel is not Channel.UNKNOWN:
                 return route
         return routed(payload, _route)
-
-    decode = staticmethod(msgspec.json.Decoder(Frame).decode)
-
-    def rows(self, decoded: Sequence[Frame]) -> tuple[list[int], list[int], list[Any]]:
-        """Every trade of every frame."""
-        frame = [i for i, f in enumerate(decoded) for _ in f.data]
-        index = [j for f in decoded for j in range(len(f.data))]
-        return frame, index, [row for f in decoded for row in f.data]
-
-    def reread(self, payload: bytes) -> Reading:
-        """The good and the bad rows of a frame of trades, or a frame of another channel."""
-        try:
-            envelope = _decode_envelope(payload)
-        except WIRE_ERRORS as error:
-            return _other_frame(payload, error)
-        reading = Reading(Channel.TRADES)
-        for index, raw in enumerate(envelope.data):
-            _read_row(raw, index, reading)
-        return reading
-
-    def columns(self, rows: Sequence[Any]) -> TradeColumns:
-        """The columns of trades; what kind of order the taker sent goes into vendor_data."""
-        ids = pa.array([r.trade_id for r in rows], pa.int64())
-        return TradeColumns(
-            exchange_symbol=pa.array([r.symbol for r in rows], pa.string()),
-            trade_id=ids.cast(pa.string()),
-            source_sequence=ids,
-            timestamp=pa.array([r.timestamp for r in rows], pa.string()),
-            event_time=pa.nulls(len(rows), pa.int64()),
-            price=pa.array([bytes(r.price) for r in rows], pa.binary()),
-            quantity=pa.array([bytes(r.qty) for r in rows], pa.binary()),
-            side=pa.array([r.side for r in rows], pa.string()),
-            trade_conditions=pa.nulls(len(rows), _CONDITIONS),
-            vendor_data=_order_types([r.ord_type for r in rows]),
-            candle_eligible=pa.repeat(pa.scalar(True), len(rows)),
-            trade_count=pa.repeat(pa.scalar(1, pa.int64()), len(rows)),
-        )
-
-
-def _other_frame(payload: bytes, error: BaseException) -> Reading:
-    try:
-        message = read_json(payload)
-    except WIRE_ERRORS as unreadable:
-        return malformed(unreadable)
-    channel = _route(message).channel
-    if channel is Channel.UNKNOWN:
-        return unknown(message)
-    if channel is Channel.TRADES:
-        return Reading(channel, faults=[fault(error, payload, WHOLE_FRAME)])
-    return Reading(channel)
-
-
-def _read_row(raw: msgspec.Raw, index: int, reading: Reading) -> None:
-    try:
-        reading.rows.append((index, _decode_trade(raw)))
-    except WIRE_ERRORS as error:
-        reading.faults.append(fault(error, raw, index))
 
 
 def _route(message: Any) -> Route:
@@ -238,21 +129,6 @@ def _text(found: Any, name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _order_types(order_types: list[str | None]) -> pa.Array[Any]:
-    known = [name for name in order_types if name is not None]
-    if len(known) == len(order_types):
-        return _one_entry_each("ord_type", pa.array(known, pa.string()))
-    entries = [None if name is None else [("ord_type", name)] for name in order_types]
-    texts: pa.Array[Any] = pa.array(entries, _VENDOR_DATA)
-    return texts
-
-
-def _one_entry_each(key: str, values: pa.Array[Any]) -> pa.Array[Any]:
-    """A map of one entry in every row; ten times as fast as from lists of pairs."""
-    offsets: Any = pa.array(range(len(values) + 1), pa.int32())
-    keys: Any = pa.repeat(key, len(values))
-    maps: pa.Array[Any] = pa.MapArray.from_arrays(offsets, keys, values).cast(_VENDOR_DATA)
-    return maps
-
+_PARSERS = {Kind.TRADES: kraken_trades.parser(_route)}
 
 KRAKEN = Kraken()

@@ -20,9 +20,10 @@ from k2_feeds.archives.layouts import KRAKEN_REST, POSITION, REPEAT, Layout, rec
 from k2_feeds.frame import Frame
 from k2_market.errors import UnknownName, UsageError
 from k2_market.instruments import canonical_symbol
+from k2_market.kinds import Kind
 
 BATCH = 10_000
-KINDS = ("trades",)
+KINDS = (Kind.TRADES,)
 
 Keyed = tuple[Frame, str | None]
 
@@ -104,7 +105,9 @@ class Archive:
         return encode_head(Head(self.layout.name, self.content.name, symbol, columns))
 
 
-def open_archives(exchange: str, kind: str, path: Path, symbol: str | None = None) -> list[Archive]:
+def open_archives(
+    exchange: str, kind: Kind, path: Path, symbol: str | None = None
+) -> list[Archive]:
     """The archives in a file, verified and recognised: one, or those of a zip.
 
     ``symbol`` (canonical or the exchange's) goes before what name and rows say. Raises UsageError
@@ -112,7 +115,7 @@ def open_archives(exchange: str, kind: str, path: Path, symbol: str | None = Non
     """
     adapter(exchange)
     if kind not in KINDS:
-        raise UnknownName("kind of archive", kind, KINDS)
+        raise UnknownName("kind of archive", str(kind), KINDS)
     return [_recognised(exchange, content, symbol) for content in contents(path)]
 
 

@@ -14,9 +14,10 @@ from k2_lake.candles import build_candles
 from k2_lake.catalog import Lake, LakeSettings
 from k2_lake.commit import commit
 from k2_lake.duckdb_engine import DuckDBEngine
-from k2_lake.gold import merge_trades
+from k2_lake.gold import merge
 from k2_lake.history import Consumed, Mode
 from k2_lake.tables import bronze_name, silver_name
+from k2_market.kinds import Kind
 from k2_market.records import TRADE
 from k2_market.timeframes import TIMEFRAMES
 
@@ -59,18 +60,18 @@ class TradeLake:
         for exchange in sorted({t.exchange for t in trades}):
             self._append(exchange, [t for t in trades if t.exchange == exchange])
         for day in sorted({_at(t).date() for t in trades}):
-            merge_trades(self.lake, self.engine, day)
+            merge(self.lake, self.engine, Kind.TRADES, day)
             for name in TIMEFRAMES:
                 build_candles(self.lake, self.engine, name, day)
 
     def _append(self, exchange: str, trades: Sequence[Made]) -> None:
         rows = pa.Table.from_pylist([_row(t) for t in trades], schema=TRADE.schema)
         commit(
-            self.lake.table(silver_name(exchange)),
+            self.lake.table(silver_name(exchange, Kind.TRADES)),
             add=[rows],
             mode=Mode.APPEND,
             days={_at(t).date() for t in trades},
-            sources={bronze_name(exchange): Consumed(0)},
+            sources={bronze_name(exchange, Kind.TRADES): Consumed(0)},
         )
 
 

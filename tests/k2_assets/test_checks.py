@@ -18,13 +18,14 @@ from k2_lake.scan import planned
 from k2_lake.scope import Scope
 from k2_lake.silver import refine
 from k2_lake.tables import TABLES, TRADES_TABLE, bronze_name, silver_name
+from k2_market.kinds import Kind
 from tests.frames import ARRIVAL, DAY0, Print, bronze_rows, prints_table
 from tests.graphs import failed, materialized, run_checks, run_job, verdicts
 from tests.lakes import LakeDriver, parser
 
 Rows = list[dict[str, Any]]
 TODAY = DAY0.date()
-BRONZE, SILVER = bronze_name("binance"), silver_name("binance")
+BRONZE, SILVER = bronze_name("binance", Kind.TRADES), silver_name("binance", Kind.TRADES)
 PRINTS = [Print(n, n * 20_000, str(10 + n % 3), "0.5", n % 2 == 0) for n in range(30)]
 
 
@@ -165,7 +166,7 @@ def test_a_tick_checks_what_it_added_and_a_run_of_the_day_everything(tmp_path: P
     driver = filled(tmp_path)
     rewrite(driver, TRADES_TABLE, first(side="both"))
     driver.receive([Print(99, 100, "10", "1")])
-    refine(driver.lake, driver.engine, "binance", parser())
+    refine(driver.lake, driver.engine, "binance", Kind.TRADES, parser())
     ticked = run_job(tmp_path, "trade_day", TODAY, tick=True)
     assert (ticked.success, failed(ticked)) == (True, set())
     assert failed(check(driver, TRADES_TABLE)) == {"gold.trades rules"}
@@ -190,7 +191,7 @@ def test_a_row_of_another_writer_is_seen_by_the_next_tick(tmp_path: Path) -> Non
     driver.tick()
     bronze, silver = Scope(BRONZE, ARRIVAL.date(), 0), Scope(SILVER, ARRIVAL.date(), 0)
     assert offsets_recorded(driver.lake, driver.engine, bronze).agrees
-    assert silver_reconciled(driver.lake, driver.engine, silver, "binance").agrees
+    assert silver_reconciled(driver.lake, driver.engine, silver, "binance", Kind.TRADES).agrees
     table = driver.lake.table(BRONZE)
     extra = bronze_rows(prints_table(PRINTS[5:7], 5))
     commit(table, add=[extra], mode=Mode.APPEND, days=[ARRIVAL.date()])
@@ -201,4 +202,4 @@ def test_a_row_of_another_writer_is_seen_by_the_next_tick(tmp_path: Path) -> Non
     rows = planned(told, TABLES[SILVER].schema)
     again = driver.engine.query("select * from rows limit 1", {"rows": rows}, rows.schema)
     commit(told, add=[again], mode=Mode.APPEND, days=[TODAY])
-    assert not silver_reconciled(driver.lake, driver.engine, silver, "binance").agrees
+    assert not silver_reconciled(driver.lake, driver.engine, silver, "binance", Kind.TRADES).agrees

@@ -11,10 +11,12 @@ import pytest
 
 from k2_assets.days import DAYS, day_of
 from k2_assets.definitions import ASSETS, definitions
+from k2_assets.jobs import JOBS_OF
 from k2_assets.tables import OWNERS, asset_key
 from k2_lake.tables import TABLES
 from k2_market.exchanges import EXCHANGES
-from k2_market.trade_rules import EARLIEST_DAY
+from k2_market.kinds import Kind
+from k2_market.rules import EARLIEST_DAY
 from k2_sensors.definitions import defs
 
 
@@ -54,12 +56,12 @@ def test_an_asset_tells_all_that_is_known_of_its_table(name: str) -> None:
 
 def test_the_graph_goes_from_bronze_to_days() -> None:
     deps = {n: {".".join(d.asset_key.path) for d in spec(n).deps} for n in TABLES}
-    silver = {f"silver.{e}_trades" for e in EXCHANGES}
+    silver = {kind: {f"silver.{e}_{kind}" for e in EXCHANGES} for kind in Kind}
     assert deps == {
-        **{f"bronze.{e}_trades": set() for e in EXCHANGES},
-        **{f"silver.{e}_trades": {f"bronze.{e}_trades"} for e in EXCHANGES},
-        "silver.rejected": silver,
-        "gold.trades": silver,
+        **{f"bronze.{e}_{kind}": set() for kind in Kind for e in EXCHANGES},
+        **{f"silver.{e}_{k}": {f"bronze.{e}_{k}"} for k in Kind for e in EXCHANGES},
+        "silver.rejected": set().union(*silver.values()),
+        **{f"gold.{kind}": silver[kind] for kind in Kind},
         "gold.ohlcv_1m": {"gold.trades"},
         "gold.ohlcv_5m": {"gold.ohlcv_1m"},
         "gold.ohlcv_30m": {"gold.ohlcv_5m"},
@@ -88,12 +90,31 @@ def test_days_are_utc_and_end_with_today() -> None:
 
 
 def test_jobs_and_sensors_are_there_by_name() -> None:
-    assert {j.name for j in defs.jobs or []} == {"tick", "ingest", "trade_day", "landing"}
-    assert {s.name for s in defs.sensors or []} == {"kafka_lag", "touched_days", "landing"}
-    chain = defs.resolve_job_def("tick").asset_layer.executable_asset_keys
-    assert {".".join(k.path) for k in chain} == set(TABLES)
-    gold = defs.resolve_job_def("trade_day").asset_layer.executable_asset_keys
-    assert {k.path[0] for k in gold} == {"gold"}
+    assert {j.name for j in defs.jobs or []} == {
+        *("tick", "ingest", "trade_day"),
+        *("tick_quotes", "ingest_quotes", "quote_day"),
+        "landing",
+    }
+    assert {s.name for s in defs.sensors or []} == {
+        *("kafka_lag", "touched_days"),
+        *("kafka_lag_quotes", "touched_days_quotes"),
+        "landing",
+    }
+
+
+def tables_of(job: str) -> set[str]:
+    keys = defs.resolve_job_def(job).asset_layer.executable_asset_keys
+    return {".".join(key.path) for key in keys}
+
+
+def test_a_tick_of_trades_and_one_of_quotes_share_no_table_but_that_of_the_rejected() -> None:
+    trades, quotes = tables_of("tick"), tables_of("tick_quotes")
+    assert trades & quotes == {"silver.rejected"}
+    assert trades | quotes == set(TABLES)
+    for kind, tick in (("trades", trades), ("quotes", quotes)):
+        names = JOBS_OF[Kind(kind)]
+        assert tables_of(names.ingest) | tables_of(names.day) == tick
+        assert {name.partition(".")[0] for name in tables_of(names.day)} == {"gold"}
 
 
 def test_a_fresh_process_loads_them_without_a_warning_and_opens_nothing(tmp_path: Any) -> None:

@@ -24,6 +24,7 @@ from k2_feeds.topics_admin import TopicsAdmin, TopicSettings, topic_id
 from k2_lake.bronze import position
 from k2_lake.catalog import Lake
 from k2_market.errors import BrokerUnavailable, OffsetBeyondEnd, OffsetHole, TopicMissing
+from k2_market.kinds import Kind
 from k2_sensors.kafka_lag import backlog
 from tests.frames import Print
 from tests.kafka_server import KafkaServer
@@ -32,7 +33,7 @@ from tests.services import free_port
 
 pytestmark = pytest.mark.kafka
 
-BINANCE = raw_topic("trades", "binance")
+BINANCE = raw_topic(Kind.TRADES, "binance")
 BRONZE = "bronze.binance_trades"
 
 
@@ -61,7 +62,7 @@ def cut(kafka: KafkaSettings, partition: int, offset: int) -> None:
 
 def produce(kafka: KafkaSettings, count: int, first: int = 0) -> dict[int, int]:
     """Frames with these sequences, spread by symbol; how many went to each partition."""
-    with FrameProducer(kafka, "binance") as producer:
+    with FrameProducer(kafka, "binance", Kind.TRADES) as producer:
         producer.send_many(
             (Frame(b"{}", 1_723_161_255_000_000 + n, 7, n), f"S{n % 8}")
             for n in range(first, first + count)
@@ -82,7 +83,7 @@ def transact(kafka: KafkaSettings, partition: int) -> None:
 def drain_often(lake: Lake, kafka: KafkaSettings) -> None:
     """As ticks do, one after the other; a hole stops it."""
     for _ in range(4):
-        drain(lake, kafka, "binance")
+        drain(lake, kafka, "binance", Kind.TRADES)
 
 
 def rows(lake: Lake) -> pa.Table:
@@ -115,11 +116,11 @@ def new_epoch(home: Path, kafka: KafkaSettings) -> str:
 
 def test_a_drain_takes_what_is_new_and_only_once(kafka: KafkaSettings, lake: Lake) -> None:
     produced = produce(kafka, 3000)
-    drained = drain(lake, kafka, "binance")
+    drained = drain(lake, kafka, "binance", Kind.TRADES)
     assert (drained.epoch, drained.lag, dict(drained.offsets)) == (1, 0, produced)
-    assert drain(lake, kafka, "binance").result.changed is False
+    assert drain(lake, kafka, "binance", Kind.TRADES).result.changed is False
     produce(kafka, 10, 3000)
-    assert drain(lake, kafka, "binance").result.changed is True
+    assert drain(lake, kafka, "binance", Kind.TRADES).result.changed is True
     assert sequences(lake) == list(range(3010))
 
 
@@ -141,11 +142,11 @@ def test_a_restart_of_the_broker_while_bronze_is_filled_loses_and_repeats_nothin
 
     restarting = threading.Thread(target=kafka_server.start)
     monkeypatch.setattr(ingest, "append_frames", stop_after_the_third)
-    drain(lake, kafka, "binance")
+    drain(lake, kafka, "binance", Kind.TRADES)
     assert stopped.is_set()
     restarting.join()
     produce(kafka, 100, 4000)
-    drain(lake, kafka, "binance")
+    drain(lake, kafka, "binance", Kind.TRADES)
     assert sequences(lake) == list(range(4100))
 
 
@@ -154,7 +155,7 @@ def test_a_topic_made_anew_stops_bronze_however_far_it_has_grown(
     kafka: KafkaSettings, kafka_server: KafkaServer, lake: Lake, tmp_path: Path, count: int
 ) -> None:
     produce(kafka, 100)
-    before = drain(lake, kafka, "binance").offsets
+    before = drain(lake, kafka, "binance", Kind.TRADES).offsets
     old = topic_id(kafka, BINANCE) or ""
     kafka_server.delete_topic(BINANCE)
     make(kafka)
@@ -163,9 +164,9 @@ def test_a_topic_made_anew_stops_bronze_however_far_it_has_grown(
     ids = f"{re.escape(old)}, was .* as {re.escape(new)}: .*k2 bronze new-epoch"
     told = rf"{BRONZE} holds {BINANCE} up to offsets \{{.*{before[0]}.*{ids}"
     with pytest.raises(OffsetBeyondEnd, match=told):
-        drain(lake, kafka, "binance")
+        drain(lake, kafka, "binance", Kind.TRADES)
     assert "goes on with epoch 2 at offsets {0: 0, 1: 0}" in new_epoch(tmp_path, kafka)
-    drained = drain(lake, kafka, "binance")
+    drained = drain(lake, kafka, "binance", Kind.TRADES)
     assert (drained.epoch, dict(drained.offsets)) == (2, {0: 0, 1: 0} | produced)
     assert sequences(lake) == list(range(100 + count))
     assert sorted(set(rows(lake)["epoch"].to_pylist())) == [1, 2]
@@ -174,14 +175,14 @@ def test_a_topic_made_anew_stops_bronze_however_far_it_has_grown(
 def test_a_topic_that_is_gone_is_missed_only_where_bronze_has_frames_of_it(
     kafka: KafkaSettings, kafka_server: KafkaServer, lake: Lake, tmp_path: Path
 ) -> None:
-    assert drain(lake, kafka, "kraken").result.changed is False
+    assert drain(lake, kafka, "kraken", Kind.TRADES).result.changed is False
     produce(kafka, 100)
-    drain(lake, kafka, "binance")
-    assert backlog(lake, kafka).keys() == {"binance"}
+    drain(lake, kafka, "binance", Kind.TRADES)
+    assert backlog(lake, kafka, Kind.TRADES).keys() == {"binance"}
     kafka_server.delete_topic(BINANCE)
     with pytest.raises(TopicMissing, match=rf"{BRONZE} holds {BINANCE} up to .*k2 topics create"):
-        drain(lake, kafka, "binance")
-    assert backlog(lake, kafka)["binance"]["ends"] == {}
+        drain(lake, kafka, "binance", Kind.TRADES)
+    assert backlog(lake, kafka, Kind.TRADES)["binance"]["ends"] == {}
     missed = k2(tmp_path, kafka, "bronze", "new-epoch", "binance")
     assert missed.returncode == 1
     assert missed.stderr == f"k2: Kafka has no topic {BINANCE}. `k2 topics create` makes it.\n"
@@ -191,17 +192,17 @@ def test_a_log_cut_below_the_position_stops_bronze_until_a_new_epoch(
     kafka: KafkaSettings, lake: Lake, tmp_path: Path
 ) -> None:
     produce(kafka, 200)
-    before = drain(lake, kafka, "binance").offsets
+    before = drain(lake, kafka, "binance", Kind.TRADES).offsets
     produced = produce(kafka, 200, 200)
     assert min(produced.values()) > 10
     first = before[0] + 7
     cut(kafka, 0, first)
     told = rf"raw\[0\]: expected offset {before[0]}, found {first}: 7 frames are no longer"
     with pytest.raises(OffsetHole, match=told):
-        drain(lake, kafka, "binance")
+        drain(lake, kafka, "binance", Kind.TRADES)
     at = {0: first, 1: before[1]}
     assert f"epoch 2 at offsets {at}" in new_epoch(tmp_path, kafka)
-    drain(lake, kafka, "binance")
+    drain(lake, kafka, "binance", Kind.TRADES)
     held = sequences(lake)
     assert len(held) == len(set(held)) == 400 - 7
 
@@ -215,7 +216,7 @@ def test_another_producers_transaction_stops_bronze_behind_the_frames_before_it(
         drain_often(lake, kafka)
     assert 900 in sequences(lake)
     assert "epoch 2 at offsets {0: 2, 1: " in new_epoch(tmp_path, kafka)
-    drain(lake, kafka, "binance")
+    drain(lake, kafka, "binance", Kind.TRADES)
     assert sequences(lake) == [*range(40), 900]
     at = position(lake.table(BRONZE))
     assert at is not None
@@ -225,7 +226,7 @@ def test_another_producers_transaction_stops_bronze_behind_the_frames_before_it(
 def test_an_unreachable_broker_is_told_in_time_and_in_one_line(lake: Lake, tmp_path: Path) -> None:
     nowhere = KafkaSettings(f"127.0.0.1:{free_port()}")
     with pytest.raises(BrokerUnavailable, match=nowhere.bootstrap):
-        drain(lake, nowhere, "binance")
+        drain(lake, nowhere, "binance", Kind.TRADES)
     told = k2(tmp_path, nowhere, "bronze", "new-epoch", "binance")
     assert (told.returncode, told.stdout) == (1, "")
     assert told.stderr.count("\n") == 1

@@ -10,6 +10,7 @@ import pytest
 
 from k2_cli.chain import run_chain
 from k2_feeds.producer import FrameProducer
+from k2_market.kinds import Kind
 
 
 def test_whatever_ends_the_producing_thread_ends_the_run(
@@ -22,4 +23,4 @@ def test_whatever_ends_the_producing_thread_ends_the_run(
     # The chain tells its home to the processes it starts; other tests have homes of their own.
     monkeypatch.setattr(os, "environ", os.environ.copy())
     with pytest.raises(ZeroDivisionError, match="a bug in a feeding"):
-        run_chain(tmp_path, {"binance": feeding}, "replaying", lambda _: None)
+        run_chain(tmp_path, Kind.TRADES, {"binance": feeding}, "replaying", lambda _: None)

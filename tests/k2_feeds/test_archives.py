@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from k2_feeds import parsing
 from k2_feeds.archives.archive import open_archives
 from k2_feeds.archives.cells import micros_of_seconds
 from k2_feeds.archives.kraken_pairs import split_name
-from k2_feeds.parsing import parse_trades
 from k2_market.errors import UnknownName, UsageError
+from k2_market.kinds import Kind
 from k2_market.records import TRADE
 from tests.archives import LOADED_US, archive_frames, parsed, zipped
 from tests.frames import bronze_rows
@@ -226,7 +227,7 @@ def test_every_cell_of_every_format_is_where_it_belongs(
 ) -> None:
     (tmp_path / name).write_text(text)
     found = parsed(wanted[0]["exchange"], tmp_path / name)
-    assert told(found.trades) == [{n: w[n] for n in TOLD} for w in wanted]
+    assert told(found.rows) == [{n: w[n] for n in TOLD} for w in wanted]
     assert found.rejected.num_rows == 0
 
 
@@ -241,7 +242,7 @@ def test_zip_gzip_and_plain_give_the_same_rows_and_a_zip_may_hold_many(tmp_path:
     assert archive_frames("binance", packed).equals(one)
     both = archive_frames("binance", zipped(tmp_path / "two.zip", plain, other))
     assert both["payload"].to_pylist()[:2] == one["payload"].to_pylist()
-    assert parse_trades("binance", bronze_rows(both)).trades["symbol"].to_pylist() == [
+    assert parsing.parse("binance", Kind.TRADES, bronze_rows(both)).rows["symbol"].to_pylist() == [
         *["BTC-USDT"] * 2,
         *["ETH-USDT"] * 2,
     ]
@@ -284,7 +285,7 @@ def test_a_bad_row_is_rejected_with_its_line_and_its_neighbours_are_untouched(
     assert rejected["detail"].startswith(f"line 2 of {path.name}: ")
     assert detail in rejected["detail"]
     assert rejected["payload"].endswith(line.encode())
-    assert found.trades["trade_id"].to_pylist() == ["3735683259", "3735683260"]
+    assert found.rows["trade_id"].to_pylist() == ["3735683259", "3735683260"]
 
 
 def test_bytes_that_are_no_text_are_a_rejected_row(tmp_path: Path) -> None:
@@ -299,9 +300,9 @@ def test_a_checksum_that_does_not_match_refuses_the_file(tmp_path: Path) -> None
     plain.write_text(SPOT)
     good = zipped(tmp_path / "good.zip", plain)
     bad = zipped(tmp_path / "bad.zip", plain, checksum="0" * 64)
-    assert len(open_archives("binance", "trades", good)) == 1
+    assert len(open_archives("binance", Kind.TRADES, good)) == 1
     with pytest.raises(UsageError, match=r"SHA-256 .* but bad.zip.CHECKSUM says 000"):
-        open_archives("binance", "trades", bad)
+        open_archives("binance", Kind.TRADES, bad)
 
 
 @pytest.mark.parametrize("packed", ["zip", "gz"])
@@ -316,7 +317,7 @@ def test_a_truncated_file_yields_no_row_at_all(tmp_path: Path, packed: str) -> N
     )
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UsageError, match="is damaged and cannot be read to its end"):
-        open_archives("binance", "trades", path)
+        open_archives("binance", Kind.TRADES, path)
 
 
 @pytest.mark.parametrize(
@@ -340,15 +341,15 @@ def test_a_file_that_cannot_be_loaded_says_why(
 
 def test_names_that_are_unknown_are_told(tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="unknown exchange 'mtgox'"):
-        open_archives("mtgox", "trades", tmp_path / "x")
+        open_archives("mtgox", Kind.TRADES, tmp_path / "x")
     with pytest.raises(UnknownName, match="unknown kind of archive 'quotes'"):
-        open_archives("binance", "quotes", tmp_path / "x")
+        open_archives("binance", Kind.QUOTES, tmp_path / "x")
 
 
 @pytest.mark.parametrize("symbol", ["BTC-USDT", "BTCUSDT", "btcusdt"])
 def test_the_symbol_given_goes_before_the_files_name(tmp_path: Path, symbol: str) -> None:
     (tmp_path / "ETHUSDT-x.csv").write_text(SPOT)
-    found = parsed("binance", tmp_path / "ETHUSDT-x.csv", symbol).trades
+    found = parsed("binance", tmp_path / "ETHUSDT-x.csv", symbol).rows
     assert set(found["symbol"].to_pylist()) == {"BTC-USDT"}
 
 
@@ -377,7 +378,7 @@ def test_rest_answers_may_stand_line_by_line_and_a_bad_one_is_a_rejected_row(
     without_id = REST.replace(",61044953]", "]").replace("61044952", "61044954")
     path.write_text(f"{REST}\nnot json\n{without_id}\n")
     found = parsed("kraken", path)
-    assert found.trades["trade_id"].to_pylist() == ["61044952", "61044953", "61044954"]
+    assert found.rows["trade_id"].to_pylist() == ["61044952", "61044953", "61044954"]
     assert [r["reason"] for r in found.rejected.to_pylist()] == ["malformed_row", "wrong_cells"]
     assert "trade 3 of pages.jsonl" in found.rejected["detail"][0].as_py()
 
@@ -390,7 +391,7 @@ def test_equal_fills_without_ids_stay_as_many_as_they_are_wherever_the_file_is_c
         (tmp_path / name).mkdir()
         (tmp_path / name / "XBTUSD.csv").write_text("\n".join(part))
     ids = {
-        name: parsed("kraken", tmp_path / name / "XBTUSD.csv").trades["trade_id"].to_pylist()
+        name: parsed("kraken", tmp_path / name / "XBTUSD.csv").rows["trade_id"].to_pylist()
         for name in ("whole", "first", "second")
     }
     assert len(set(ids["whole"])) == 40
@@ -412,7 +413,7 @@ def test_no_bytes_make_the_parser_raise(payload: bytes) -> None:
     )
     for whole in (payload, head + payload, b'{"archive":"?"}\n' + payload):
         table = bronze_rows(archived(whole))
-        found = parse_trades("kraken", table)
+        found = parsing.parse("kraken", Kind.TRADES, table)
         assert found.rejected.num_rows == 1
 
 

@@ -5,11 +5,12 @@ from decimal import Decimal
 
 import pytest
 
+from k2_feeds import parsing
 from k2_feeds.adapter import Answer, Channel, Route
 from k2_feeds.adapters import ADAPTERS, adapter
-from k2_feeds.parsing import parse_trades
 from k2_market.errors import UnknownName, UsageError
 from k2_market.exchanges import EXCHANGES
+from k2_market.kinds import Kind
 from tests.frames import bronze_rows, frame_table
 
 BINANCE = adapter("binance")
@@ -50,9 +51,9 @@ def bare(data: object) -> bytes:
 
 def rows(exchange: str, *payloads: bytes) -> list[dict[str, object]]:
     frames = bronze_rows(frame_table([(p, RECEIVED) for p in payloads], 40))
-    parsed = parse_trades(exchange, frames)
+    parsed = parsing.parse(exchange, Kind.TRADES, frames)
     assert parsed.rejected.to_pylist() == []
-    found: list[dict[str, object]] = parsed.trades.to_pylist()
+    found: list[dict[str, object]] = parsed.rows.to_pylist()
     return found
 
 
@@ -165,11 +166,14 @@ def test_a_symbol_beyond_ascii_is_a_symbol() -> None:
 
 
 def test_addresses_differ_by_market_and_can_be_replaced() -> None:
-    assert BINANCE.url(["BTC-USDT"]) == "wss://stream.binance.com:9443/stream"
-    assert USDM.url(["BTC-USDT"]) == "wss://fstream.binance.com/market/stream"
-    assert USDM.url([], "ws://127.0.0.1:9000") == "ws://127.0.0.1:9000/market/stream"
-    assert COINM.url(["BTC-USD-PERP"]) == "wss://dstream.binance.com/stream"
-    assert COINM.url([], "ws://127.0.0.1:9000") == "ws://127.0.0.1:9000/binance_coinm/stream"
+    assert BINANCE.url(["BTC-USDT"], Kind.TRADES) == "wss://stream.binance.com:9443/stream"
+    assert USDM.url(["BTC-USDT"], Kind.TRADES) == "wss://fstream.binance.com/market/stream"
+    assert USDM.url([], Kind.TRADES, "ws://127.0.0.1:9000") == "ws://127.0.0.1:9000/market/stream"
+    assert COINM.url(["BTC-USD-PERP"], Kind.TRADES) == "wss://dstream.binance.com/stream"
+    assert (
+        COINM.url([], Kind.TRADES, "ws://127.0.0.1:9000")
+        == "ws://127.0.0.1:9000/binance_coinm/stream"
+    )
 
 
 @pytest.mark.parametrize(
@@ -183,7 +187,7 @@ def test_a_coinm_trade_counts_contracts(exchange_symbol: str, symbol: str) -> No
     assert (row["price"], row["quantity"]) == (Decimal("61837.6"), Decimal(17))
     assert (row["exchange_symbol"], row["candle_eligible"]) == (exchange_symbol, True)
     assert COINM.exchange_symbol(symbol) == exchange_symbol
-    (message,) = COINM.subscribe([symbol])
+    (message,) = COINM.subscribe([symbol], Kind.TRADES)
     assert json.loads(message)["params"] == [f"{exchange_symbol.lower()}@trade"]
 
 
@@ -194,13 +198,13 @@ def test_a_shutdown_of_the_server_announces_the_end_of_the_connection() -> None:
 
 def test_every_message_of_a_subscription_is_awaited() -> None:
     symbols = [f"A{n}-USDT" for n in range(201)]
-    messages = [json.loads(m) for m in BINANCE.subscribe(symbols)]
+    messages = [json.loads(m) for m in BINANCE.subscribe(symbols, Kind.TRADES)]
     assert [(m["method"], m["id"], len(m["params"])) for m in messages] == [
         ("SUBSCRIBE", 1, 200),
         ("SUBSCRIBE", 2, 1),
     ]
     assert messages[1]["params"] == ["a200usdt@trade"]
-    assert BINANCE.awaited(symbols) == {"1", "2"}
+    assert BINANCE.awaited(symbols, Kind.TRADES) == {"1", "2"}
 
 
 @pytest.mark.parametrize(

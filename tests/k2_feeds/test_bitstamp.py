@@ -5,9 +5,11 @@ from decimal import Decimal
 
 import pytest
 
+from k2_feeds import parsing
 from k2_feeds.adapter import Answer, Channel, Route
 from k2_feeds.adapters import adapter
-from k2_feeds.parsing import ParsedTrades, parse_trades
+from k2_feeds.parsing import Parsed
+from k2_market.kinds import Kind
 from tests.frames import bronze_rows, frame_table
 
 BITSTAMP = adapter("bitstamp")
@@ -27,13 +29,13 @@ BOOK = b'{"data":{"bids":[],"asks":[]},"channel":"order_book_btcusd","event":"da
 ORDER = b'{"data":{"id":1},"channel":"live_orders_btcusd","event":"order_created"}'
 
 
-def parse(*payloads: bytes) -> ParsedTrades:
+def parse(*payloads: bytes) -> Parsed:
     table = frame_table([(p, RECEIVED) for p in payloads], exchange="bitstamp")
-    return parse_trades("bitstamp", bronze_rows(table))
+    return parsing.parse("bitstamp", Kind.TRADES, bronze_rows(table))
 
 
 def test_a_trade_keeps_every_field() -> None:
-    (row,) = parse(TRADE).trades.to_pylist()
+    (row,) = parse(TRADE).rows.to_pylist()
     assert (row["exchange"], row["symbol"], row["exchange_symbol"]) == (
         "bitstamp",
         "BTC-USD",
@@ -51,27 +53,27 @@ def test_a_trade_keeps_every_field() -> None:
 
 
 def test_type_0_is_a_buy_and_1_a_sell() -> None:
-    found = parse(TRADE, TRADE.replace(b'"type":1', b'"type":0')).trades
+    found = parse(TRADE, TRADE.replace(b'"type":1', b'"type":0')).rows
     assert found["side"].to_pylist() == ["sell", "buy"]
 
 
 def test_digits_come_from_the_texts_and_never_from_the_numbers() -> None:
     written = TRADE.replace(b'"61837.00"', b'"1234567890.12345678"')
-    (row,) = parse(written.replace(b'"0.02000000"', b'"0.00000001"')).trades.to_pylist()
+    (row,) = parse(written.replace(b'"0.02000000"', b'"0.00000001"')).rows.to_pylist()
     assert row["price"] == Decimal("1234567890.12345678")
     assert row["quantity"] == Decimal("0.00000001")
 
 
 def test_a_perpetual_is_told_by_its_channel() -> None:
     perpetual = TRADE.replace(b"live_trades_btcusd", b"live_trades_btcusd-perp")
-    (row,) = parse(perpetual.replace(b"351267343", b"2001939623936278528")).trades.to_pylist()
+    (row,) = parse(perpetual.replace(b"351267343", b"2001939623936278528")).rows.to_pylist()
     assert (row["symbol"], row["exchange_symbol"]) == ("BTC-USD-PERP", "btcusd-perp")
     assert row["trade_id"] == "2001939623936278528"
 
 
 def test_a_trade_without_orders_has_no_vendor_data() -> None:
     orders = b',"buy_order_id":1781273550946307,"sell_order_id":1781273551048704'
-    found = parse(TRADE.replace(orders, b""), TRADE.replace(b"1781273550946307", b"null")).trades
+    found = parse(TRADE.replace(orders, b""), TRADE.replace(b"1781273550946307", b"null")).rows
     assert found["vendor_data"].to_pylist() == [None, [("sell_order_id", "1781273551048704")]]
 
 
@@ -98,12 +100,12 @@ def test_a_bad_trade_is_rejected_with_its_reason(change: tuple[bytes, bytes], re
     assert change[0] in TRADE
     parsed = parse(TRADE, TRADE.replace(*change), TRADE)
     assert parsed.rejected["reason"].to_pylist() == [reason]
-    assert parsed.trades["kafka_offset"].to_pylist() == [0, 2]
+    assert parsed.rows["kafka_offset"].to_pylist() == [0, 2]
 
 
 def test_what_is_no_trade_is_counted() -> None:
     parsed = parse(RECONNECT, SUCCEEDED, HEARTBEAT, ERROR, BOOK, ORDER, TRADE)
-    assert (len(parsed.trades), len(parsed.rejected)) == (1, 0)
+    assert (len(parsed.rows), len(parsed.rejected)) == (1, 0)
     assert (parsed.control, parsed.other) == (4, 2)
 
 
@@ -133,12 +135,12 @@ def test_a_frame_is_routed_by_its_event_and_channel(payload: bytes, route: Route
 
 def test_every_channel_is_asked_for_and_awaited() -> None:
     symbols = ["BTC-USD", "eth-eur", "BTC-USD-PERP"]
-    messages = [json.loads(m) for m in BITSTAMP.subscribe(symbols)]
+    messages = [json.loads(m) for m in BITSTAMP.subscribe(symbols, Kind.TRADES)]
     channels = ["live_trades_btcusd", "live_trades_etheur", "live_trades_btcusd-perp"]
     assert messages == [{"event": "bts:subscribe", "data": {"channel": c}} for c in channels]
-    assert BITSTAMP.awaited(symbols) == set(channels)
-    assert BITSTAMP.url(symbols) == "wss://ws.bitstamp.net"
-    assert BITSTAMP.url([], "ws://127.0.0.1:9000") == "ws://127.0.0.1:9000/bitstamp"
+    assert BITSTAMP.awaited(symbols, Kind.TRADES) == set(channels)
+    assert BITSTAMP.url(symbols, Kind.TRADES) == "wss://ws.bitstamp.net"
+    assert BITSTAMP.url([], Kind.TRADES, "ws://127.0.0.1:9000") == "ws://127.0.0.1:9000/bitstamp"
 
 
 @pytest.mark.parametrize(

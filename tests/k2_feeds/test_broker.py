@@ -15,6 +15,7 @@ from k2_feeds.producer import FrameProducer
 from k2_feeds.reader import TopicReader
 from k2_feeds.topics import raw_topic
 from k2_market.errors import BrokerUnavailable, UnknownName
+from k2_market.kinds import Kind, kind_of
 
 
 def test_clients_reach_it_by_the_address_that_it_wrote(tmp_path: Path) -> None:
@@ -23,7 +24,7 @@ def test_clients_reach_it_by_the_address_that_it_wrote(tmp_path: Path) -> None:
         assert settings == broker.settings
         assert settings is not None
         assert settings.embedded
-        with FrameProducer(settings, "binance") as producer:
+        with FrameProducer(settings, "binance", Kind.TRADES) as producer:
             producer.send(Frame(b"{}", 1, 2, 3), "BTCUSDT")
         with TopicReader(settings, producer.topic) as reader:
             assert len(reader.watermarks()) == PARTITIONS
@@ -61,11 +62,11 @@ def test_a_broker_that_is_gone_is_an_error_that_names_its_address(tmp_path: Path
     with start_broker(tmp_path) as broker:
         settings = broker.settings
     with (
-        TopicReader(settings, raw_topic("trades", "binance"), answer_within_s=0.5) as reader,
+        TopicReader(settings, raw_topic(Kind.TRADES, "binance"), answer_within_s=0.5) as reader,
         pytest.raises(BrokerUnavailable, match=settings.bootstrap),
     ):
         reader.watermarks()
-    producer = FrameProducer(settings, "binance", delivery_timeout_s=0.5)
+    producer = FrameProducer(settings, "binance", Kind.TRADES, delivery_timeout_s=0.5)
     producer.send(Frame(b"{}", 1, 2, 3), "BTCUSDT")
     with pytest.raises(BrokerUnavailable, match=r"market\.crypto\.trades\.binance\.raw"):
         producer.flush(5)
@@ -96,6 +97,6 @@ def test_the_environment_names_the_cluster_and_any_property() -> None:
 
 
 def test_a_topic_is_named_by_kind_and_exchange() -> None:
-    assert raw_topic("quotes", "kraken") == "market.crypto.quotes.kraken.raw"
+    assert raw_topic(Kind.QUOTES, "kraken") == "market.crypto.quotes.kraken.raw"
     with pytest.raises(UnknownName, match="books"):
-        raw_topic("books", "kraken")
+        kind_of("books")

@@ -5,9 +5,11 @@ from decimal import Decimal
 
 import pytest
 
+from k2_feeds import parsing
 from k2_feeds.adapter import Answer, Channel, Route
 from k2_feeds.adapters import adapter
-from k2_feeds.parsing import ParsedTrades, parse_trades
+from k2_feeds.parsing import Parsed
+from k2_market.kinds import Kind
 from tests.frames import bronze_rows, frame_table
 
 COINBASE = adapter("coinbase")
@@ -38,9 +40,9 @@ def frame(message: object) -> bytes:
     return json.dumps(message, separators=(",", ":")).encode()
 
 
-def parse(*payloads: bytes) -> ParsedTrades:
+def parse(*payloads: bytes) -> Parsed:
     table = frame_table([(p, RECEIVED) for p in payloads], exchange="coinbase")
-    return parse_trades("coinbase", bronze_rows(table))
+    return parsing.parse("coinbase", Kind.TRADES, bronze_rows(table))
 
 
 def subscriptions(*products: str) -> dict[str, object]:
@@ -49,7 +51,7 @@ def subscriptions(*products: str) -> dict[str, object]:
 
 
 def test_a_match_keeps_every_field() -> None:
-    (row,) = parse(frame(MATCH)).trades.to_pylist()
+    (row,) = parse(frame(MATCH)).rows.to_pylist()
     assert (row["exchange"], row["symbol"], row["exchange_symbol"]) == (
         "coinbase",
         "BTC-USD",
@@ -68,7 +70,7 @@ def test_a_match_keeps_every_field() -> None:
 
 
 def test_the_side_on_the_wire_is_the_makers_so_the_taker_took_the_other() -> None:
-    found = parse(frame(MATCH), frame(MATCH | {"side": "buy"})).trades
+    found = parse(frame(MATCH), frame(MATCH | {"side": "buy"})).rows
     assert found["side"].to_pylist() == ["buy", "sell"]
 
 
@@ -80,7 +82,7 @@ def test_what_is_no_side_is_rejected_and_not_turned_round() -> None:
 
 
 def test_the_last_match_of_a_subscription_is_the_trade_that_it_repeats() -> None:
-    first, again = parse(frame(MATCH), frame(MATCH | {"type": "last_match"})).trades.to_pylist()
+    first, again = parse(frame(MATCH), frame(MATCH | {"type": "last_match"})).rows.to_pylist()
     place = ("kafka_offset",)
     assert {k: v for k, v in first.items() if k not in place} == {
         k: v for k, v in again.items() if k not in place
@@ -90,7 +92,7 @@ def test_the_last_match_of_a_subscription_is_the_trade_that_it_repeats() -> None
 def test_a_match_without_order_ids_has_less_vendor_data() -> None:
     bare = {k: v for k, v in MATCH.items() if not k.endswith("order_id")}
     alone = {k: v for k, v in bare.items() if k != "sequence"}
-    found = parse(frame(bare), frame(alone)).trades["vendor_data"].to_pylist()
+    found = parse(frame(bare), frame(alone)).rows["vendor_data"].to_pylist()
     assert found == [[("sequence", "88962703070")], None]
 
 
@@ -112,14 +114,14 @@ def test_a_match_without_order_ids_has_less_vendor_data() -> None:
 def test_a_bad_match_is_rejected_with_its_reason(change: dict[str, object], reason: str) -> None:
     parsed = parse(frame(MATCH), frame(MATCH | change), frame(MATCH))
     assert parsed.rejected["reason"].to_pylist() == [reason]
-    assert parsed.trades["kafka_offset"].to_pylist() == [0, 2]
+    assert parsed.rows["kafka_offset"].to_pylist() == [0, 2]
 
 
 def test_what_is_no_trade_is_counted() -> None:
     control = [HEARTBEAT, subscriptions("BTC-USD"), {"type": "error", "message": "x"}]
     other = [TICKER, {"type": "l2update", "product_id": "BTC-USD", "changes": []}]
     parsed = parse(*map(frame, [*control, *other, MATCH]))
-    assert (len(parsed.trades), len(parsed.rejected)) == (1, 0)
+    assert (len(parsed.rows), len(parsed.rejected)) == (1, 0)
     assert (parsed.control, parsed.other) == (3, 2)
 
 
@@ -150,7 +152,7 @@ def test_a_frame_is_routed_by_its_type(payload: bytes, route: Route) -> None:
 
 def test_every_product_is_asked_for_alone_with_its_heartbeat() -> None:
     symbols = ["BTC-USD", "eth-eur"]
-    first, second = map(json.loads, COINBASE.subscribe(symbols))
+    first, second = map(json.loads, COINBASE.subscribe(symbols, Kind.TRADES))
     assert first == {
         "type": "subscribe",
         "channels": [
@@ -159,12 +161,12 @@ def test_every_product_is_asked_for_alone_with_its_heartbeat() -> None:
         ],
     }
     assert second["channels"][0]["product_ids"] == ["ETH-EUR"]
-    assert COINBASE.awaited(symbols) == {"BTC-USD", "ETH-EUR"}
+    assert COINBASE.awaited(symbols, Kind.TRADES) == {"BTC-USD", "ETH-EUR"}
 
 
 def test_the_address_is_the_host_alone() -> None:
-    assert COINBASE.url(["BTC-USD"]) == "wss://ws-feed.exchange.coinbase.com"
-    assert COINBASE.url([], "ws://127.0.0.1:9000") == "ws://127.0.0.1:9000/coinbase"
+    assert COINBASE.url(["BTC-USD"], Kind.TRADES) == "wss://ws-feed.exchange.coinbase.com"
+    assert COINBASE.url([], Kind.TRADES, "ws://127.0.0.1:9000") == "ws://127.0.0.1:9000/coinbase"
 
 
 REFUSED = {"type": "error", "message": "Failed to subscribe"}

@@ -5,9 +5,11 @@ from decimal import Decimal
 
 import pytest
 
+from k2_feeds import parsing
 from k2_feeds.adapter import Answer, Channel, Route
 from k2_feeds.adapters import adapter
-from k2_feeds.parsing import ParsedTrades, parse_trades
+from k2_feeds.parsing import Parsed
+from k2_market.kinds import Kind
 from tests.frames import bronze_rows, frame_table
 
 KRAKEN = adapter("kraken")
@@ -27,13 +29,13 @@ def frame(*trades: str, kind: str = "update") -> bytes:
     return f'{{"channel":"trade","type":"{kind}","data":[{",".join(trades)}]}}'.encode()
 
 
-def parse(*payloads: bytes) -> ParsedTrades:
+def parse(*payloads: bytes) -> Parsed:
     table = frame_table([(p, RECEIVED) for p in payloads], exchange="kraken")
-    return parse_trades("kraken", bronze_rows(table))
+    return parsing.parse("kraken", Kind.TRADES, bronze_rows(table))
 
 
 def test_a_trade_keeps_every_field() -> None:
-    (row,) = parse(frame(trade(72166031))).trades.to_pylist()
+    (row,) = parse(frame(trade(72166031))).rows.to_pylist()
     assert (row["symbol"], row["exchange_symbol"]) == ("BTC-USD", "BTC/USD")
     assert (row["trade_id"], row["source_sequence"]) == ("72166031", 72166031)
     assert (row["price"], row["quantity"]) == (Decimal("68580.0"), Decimal("0.14225864"))
@@ -45,7 +47,7 @@ def test_a_trade_keeps_every_field() -> None:
 
 def test_every_trade_of_a_snapshot_and_of_an_update_is_kept() -> None:
     snapshot = frame(*(trade(n) for n in range(50)), kind="snapshot")
-    found = parse(snapshot, frame(trade(50), trade(51)), frame(trade(52))).trades
+    found = parse(snapshot, frame(trade(50), trade(51)), frame(trade(52))).rows
     assert found["source_sequence"].to_pylist() == list(range(53))
     assert found["frame_index"].to_pylist() == [*range(50), 0, 1, 0]
     assert found["kafka_offset"].to_pylist() == [0] * 50 + [1, 1, 2]
@@ -53,17 +55,17 @@ def test_every_trade_of_a_snapshot_and_of_an_update_is_kept() -> None:
 
 def test_numbers_never_pass_through_a_float() -> None:
     written = "1234567890.12345678"
-    (row,) = parse(frame(trade(price=written, qty="5e-8"))).trades.to_pylist()
+    (row,) = parse(frame(trade(price=written, qty="5e-8"))).rows.to_pylist()
     assert (row["price"], row["quantity"]) == (Decimal(written), Decimal("0.00000005"))
 
 
 def test_a_trade_without_an_order_type_has_no_vendor_data() -> None:
-    found = parse(frame(trade(1, ord_type=""), trade(2))).trades
+    found = parse(frame(trade(1, ord_type=""), trade(2))).rows
     assert found["vendor_data"].to_pylist() == [None, [("ord_type", "limit")]]
 
 
 def test_old_names_become_the_usual_ones() -> None:
-    found = parse(frame(trade(symbol='"XBT/EUR"'), trade(symbol='"XDG/USD"'))).trades
+    found = parse(frame(trade(symbol='"XBT/EUR"'), trade(symbol='"XDG/USD"'))).rows
     assert found["symbol"].to_pylist() == ["BTC-EUR", "DOGE-USD"]
 
 
@@ -80,8 +82,8 @@ def test_bad_rows_of_a_frame_leave_the_others_alone() -> None:
         trade(9),
     )
     parsed = parse(frame(*rows))
-    assert parsed.trades["trade_id"].to_pylist() == ["1", "9"]
-    assert parsed.trades["frame_index"].to_pylist() == [0, 8]
+    assert parsed.rows["trade_id"].to_pylist() == ["1", "9"]
+    assert parsed.rows["frame_index"].to_pylist() == [0, 8]
     rejected = [(r["frame_index"], r["reason"]) for r in parsed.rejected.to_pylist()]
     assert rejected == [
         (1, "price_not_positive"),
@@ -107,7 +109,7 @@ CONTROL = [
 
 def test_control_frames_and_frames_without_a_trade_are_counted() -> None:
     parsed = parse(*CONTROL, b'{"channel":"book","type":"update","data":[]}', frame(trade()))
-    assert (len(parsed.trades), len(parsed.rejected)) == (1, 0)
+    assert (len(parsed.rows), len(parsed.rejected)) == (1, 0)
     assert (parsed.control, parsed.other) == (len(CONTROL), 1)
 
 
@@ -135,13 +137,13 @@ def test_a_frame_is_routed_by_its_channel(payload: bytes, route: Route) -> None:
 
 def test_each_symbol_of_a_subscription_is_awaited() -> None:
     symbols = ["BTC-USDT", "ETH-USD"]
-    (message,) = KRAKEN.subscribe(symbols)
+    (message,) = KRAKEN.subscribe(symbols, Kind.TRADES)
     assert json.loads(message) == {
         "method": "subscribe",
         "params": {"channel": "trade", "symbol": ["BTC/USDT", "ETH/USD"], "snapshot": True},
     }
-    assert KRAKEN.awaited(symbols) == {"BTC/USDT", "ETH/USD"}
-    assert KRAKEN.url(symbols) == "wss://ws.kraken.com/v2"
+    assert KRAKEN.awaited(symbols, Kind.TRADES) == {"BTC/USDT", "ETH/USD"}
+    assert KRAKEN.url(symbols, Kind.TRADES) == "wss://ws.kraken.com/v2"
 
 
 @pytest.mark.parametrize(

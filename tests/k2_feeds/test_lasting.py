@@ -24,6 +24,7 @@ from k2_feeds.lasting import LastingProducer
 from k2_feeds.reader import TopicReader
 from k2_feeds.topics import raw_topic
 from k2_feeds.undelivered import DeadLetters, Spool
+from k2_market.kinds import Kind
 from tests.kafka_server import KafkaServer
 from tests.services import wait_until
 
@@ -73,7 +74,7 @@ def test_the_room_for_frames_that_wait_is_bounded_in_bytes(
     broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(producer_module, "QUEUE_KBYTES", 500)
-    producer = LastingProducer(broker.settings, "kraken")
+    producer = LastingProducer(broker.settings, "kraken", Kind.TRADES)
     with _away(broker):
         taken = 0
         while producer.offer(_frame(taken, size=5_000), "A"):
@@ -90,7 +91,7 @@ def test_a_client_that_failed_for_good_is_replaced_and_its_frames_come_in_order(
     broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("k2_feeds.liveness.FIRST_DELAY_S", 0.1)
-    producer = LastingProducer(broker.settings, "kraken")
+    producer = LastingProducer(broker.settings, "kraken", Kind.TRADES)
     for number in range(50):
         assert producer.offer(_frame(number), "A")
     _polled(producer, lambda: producer.queued == 0)
@@ -118,7 +119,7 @@ def _parts(frame: Frame) -> tuple[bytes, str, bytes]:
 def test_a_stopping_producer_takes_everything_and_keeps_it_on_disk(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
-    producer = LastingProducer(broker.settings, "kraken", home=tmp_path)
+    producer = LastingProducer(broker.settings, "kraken", Kind.TRADES, home=tmp_path)
     with _away(broker):
         for number in range(30):
             assert producer.offer(_frame(number), "A" if number % 2 else None)
@@ -132,7 +133,7 @@ def test_a_stopping_producer_takes_everything_and_keeps_it_on_disk(
     assert [record.payload for record in kept] == [_frame(n).payload for n in range(31)]
     assert [record.key for record in kept[:4]] == [None, "A", None, "A"]
 
-    again = LastingProducer(broker.settings, "kraken", home=tmp_path)
+    again = LastingProducer(broker.settings, "kraken", Kind.TRADES, home=tmp_path)
     assert not again.offer(_frame(31), "A")
     _polled(again, lambda: again.offer(_frame(31), "A"))
     _polled(again, lambda: not spool.files())
@@ -145,7 +146,7 @@ def test_a_stopping_producer_takes_everything_and_keeps_it_on_disk(
 def test_frames_kept_twice_are_one_file_with_all_of_them(tmp_path: Path) -> None:
     away = KafkaSettings("127.0.0.1:1")
     for start in (0, 10):
-        producer = LastingProducer(away, "kraken", home=tmp_path)
+        producer = LastingProducer(away, "kraken", Kind.TRADES, home=tmp_path)
         producer.begin_stop()
         for number in range(start, start + 10):
             producer.offer(_frame(number), "A")
@@ -175,7 +176,7 @@ def test_frames_for_a_topic_that_is_missing_wait_until_it_is_made(
 ) -> None:
     monkeypatch.setattr("k2_feeds.liveness.FIRST_DELAY_S", 0.1)
     monkeypatch.setattr(producer_module, "_NO_TOPIC_AFTER_MS", 500)
-    producer = LastingProducer(kafka_server.settings, exchange)
+    producer = LastingProducer(kafka_server.settings, exchange, Kind.TRADES)
     for number in range(20):
         assert producer.offer(_frame(number), "A")
     _polled(producer, lambda: producer.outages > 1)
@@ -189,9 +190,9 @@ def test_frames_for_a_topic_that_is_missing_wait_until_it_is_made(
 def test_a_frame_that_is_too_large_for_its_topic_is_a_dead_letter_and_the_others_go_on(
     kafka_server: KafkaServer, exchange: str, tmp_path: Path
 ) -> None:
-    topic = raw_topic("trades", exchange)
+    topic = raw_topic(Kind.TRADES, exchange)
     _create(kafka_server, topic, {"max.message.bytes": "20000"})
-    producer = LastingProducer(kafka_server.settings, exchange, home=tmp_path)
+    producer = LastingProducer(kafka_server.settings, exchange, Kind.TRADES, home=tmp_path)
     # Together the small ones are too large as well: each has to be tried by itself.
     sizes = [60_000 if number in (7, 13) else 3_000 for number in range(40)]
     for number, size in enumerate(sizes):
@@ -234,7 +235,7 @@ def test_records_deleted_under_a_producer_cost_no_later_frame(
     kafka_server: KafkaServer, exchange: str
 ) -> None:
     """The broker forgets what it knew of an idempotent producer once all its records are gone."""
-    producer = LastingProducer(kafka_server.settings, exchange)
+    producer = LastingProducer(kafka_server.settings, exchange, Kind.TRADES)
     _create(kafka_server, producer.topic)
     for number in range(10):
         assert producer.offer(_frame(number), "A")

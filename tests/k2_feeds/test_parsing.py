@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from k2_feeds import parsing
 from k2_feeds.adapters import ADAPTERS, adapter
-from k2_feeds.parsing import ParsedTrades, parse_trades
+from k2_feeds.parsing import Parsed
 from k2_market.errors import UnknownName
+from k2_market.kinds import Kind
 from k2_market.records import RAW_FRAME, REJECTED, TRADE
 from tests.frames import bronze_rows, frame_table
 
@@ -64,20 +66,20 @@ def table(payloads: list[bytes], received_us: int = RECEIVED) -> pa.Table:
     return bronze_rows(frame_table([(p, received_us) for p in payloads]))
 
 
-def parse(exchange: str, *payloads: bytes) -> ParsedTrades:
-    return parse_trades(exchange, table(list(payloads)))
+def parse(exchange: str, *payloads: bytes) -> Parsed:
+    return parsing.parse(exchange, Kind.TRADES, table(list(payloads)))
 
 
-def assert_none_is_lost(parsed: ParsedTrades, frames: int) -> None:
+def assert_none_is_lost(parsed: Parsed, frames: int) -> None:
     rows = pa.concat_tables(
-        [t.select(["kafka_offset", "frame_index"]) for t in (parsed.trades, parsed.rejected)]
+        [t.select(["kafka_offset", "frame_index"]) for t in (parsed.rows, parsed.rejected)]
     ).to_pylist()
     assert len({(row["kafka_offset"], row["frame_index"]) for row in rows}) == len(rows)
     told = {row["kafka_offset"] for row in rows}
     assert len(told) + parsed.control + parsed.other == frames
-    assert parsed.trades.schema.equals(TRADE.schema)
+    assert parsed.rows.schema.equals(TRADE.schema)
     assert parsed.rejected.schema.equals(REJECTED.schema)
-    parsed.trades.validate(full=True)
+    parsed.rows.validate(full=True)
     parsed.rejected.validate(full=True)
 
 
@@ -130,28 +132,28 @@ def test_a_bad_frame_is_rejected_with_its_reason_and_its_neighbours_are_untouche
     assert (rejected["kafka_offset"], rejected["payload"]) == (1, bad)
     assert (rejected["exchange"], rejected["kind"]) == ("binance", "trades")
     whole = parse("binance", BINANCE, BINANCE, AGGREGATED, BINANCE)
-    kept = pc.not_equal(whole.trades["kafka_offset"], 1)
-    assert parsed.trades.equals(whole.trades.filter(kept))
+    kept = pc.not_equal(whole.rows["kafka_offset"], 1)
+    assert parsed.rows.equals(whole.rows.filter(kept))
 
 
 def test_an_hour_of_clock_difference_and_the_first_day_are_allowed() -> None:
     hour = BINANCE.replace(b'"T":1723161255342', b'"T":1723164855400')
     first = BINANCE.replace(b'"T":1723161255342', b'"T":1293840000000')
-    assert len(parse("binance", hour, first).trades) == 2
+    assert len(parse("binance", hour, first).rows) == 2
 
 
 def test_the_place_of_a_frame_in_kafka_is_kept_whatever_its_order() -> None:
     frames = table([KRAKEN_TWO, b"x", KRAKEN, b"{}", KRAKEN_TWO]).take([4, 3, 2, 1, 0])
-    parsed = parse_trades("kraken", frames)
-    assert parsed.trades["kafka_offset"].to_pylist() == [4, 4, 2, 0, 0]
-    assert parsed.trades["frame_index"].to_pylist() == [0, 1, 0, 0, 1]
+    parsed = parsing.parse("kraken", Kind.TRADES, frames)
+    assert parsed.rows["kafka_offset"].to_pylist() == [4, 4, 2, 0, 0]
+    assert parsed.rows["frame_index"].to_pylist() == [0, 1, 0, 0, 1]
     assert parsed.rejected["kafka_offset"].to_pylist() == [3, 1]
     assert parsed.rejected["frame_index"].to_pylist() == [-1, -1]
 
 
 @pytest.mark.parametrize("exchange", ADAPTERS)
 def test_no_frames_give_empty_tables(exchange: str) -> None:
-    parsed = parse_trades(exchange, RAW_FRAME.schema.empty_table())
+    parsed = parsing.parse(exchange, Kind.TRADES, RAW_FRAME.schema.empty_table())
     assert_none_is_lost(parsed, 0)
 
 
@@ -183,13 +185,15 @@ def test_a_batch_gives_what_its_frames_give_alone(exchange: str) -> None:
     @given(_batches(exchange))
     def check(payloads: list[bytes]) -> None:
         frames = table(payloads)
-        parsed = parse_trades(exchange, frames)
+        parsed = parsing.parse(exchange, Kind.TRADES, frames)
         assert_none_is_lost(parsed, len(payloads))
-        alone = [parse_trades(exchange, frames.slice(i, 1)) for i in range(len(payloads))]
+        alone = [
+            parsing.parse(exchange, Kind.TRADES, frames.slice(i, 1)) for i in range(len(payloads))
+        ]
         assert parsed.control == sum(one.control for one in alone)
         assert parsed.other == sum(one.other for one in alone)
-        empty = ParsedTrades(TRADE.schema.empty_table(), REJECTED.schema.empty_table(), 0, 0)
-        for name in ("trades", "rejected"):
+        empty = Parsed(TRADE.schema.empty_table(), REJECTED.schema.empty_table(), 0, 0)
+        for name in ("rows", "rejected"):
             parts = pa.concat_tables([getattr(one, name) for one in (*alone, empty)])
             assert getattr(parsed, name).equals(parts)
 

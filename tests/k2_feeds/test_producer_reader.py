@@ -25,6 +25,7 @@ from k2_feeds.producer import FrameProducer
 from k2_feeds.reader import TopicReader
 from k2_feeds.router import FrameRouter
 from k2_market.errors import OffsetBeyondEnd, OffsetHole
+from k2_market.kinds import Kind
 from k2_market.records import RAW_FRAME
 
 
@@ -72,7 +73,7 @@ def test_what_was_produced_is_read_exactly_once(
         (Frame(payload, 1_700_000_000_000_000 + n, 2**63 - 1, n), keys[n % len(keys)])
         for n, payload in enumerate(payloads)
     ]
-    with FrameProducer(broker.settings, uuid.uuid4().hex) as producer:
+    with FrameProducer(broker.settings, uuid.uuid4().hex, Kind.TRADES) as producer:
         assert producer.send_many(sent, Origin.REPLAY) == len(sent)
         assert sum(producer.flush().values()) == len(sent)
     with TopicReader(broker.settings, producer.topic) as reader:
@@ -95,7 +96,7 @@ def test_what_was_produced_is_read_exactly_once(
 
 def test_the_columns_are_those_of_a_raw_frame(broker: EmbeddedBroker, exchange: str) -> None:
     before = datetime.now(UTC)
-    with FrameProducer(broker.settings, exchange) as producer:
+    with FrameProducer(broker.settings, exchange, Kind.TRADES) as producer:
         producer.send_many(((f, "BTCUSDT") for f in _frames(1000)), Origin.LIVE)
         acknowledged = producer.flush()
     with TopicReader(broker.settings, producer.topic) as reader:
@@ -121,7 +122,7 @@ def test_a_topic_that_does_not_exist_has_no_partitions(
 
 
 def test_reading_begins_and_ends_where_it_was_told(broker: EmbeddedBroker, exchange: str) -> None:
-    with FrameProducer(broker.settings, exchange) as producer:
+    with FrameProducer(broker.settings, exchange, Kind.TRADES) as producer:
         producer.send_many((f, "A") for f in _frames(500))
         ((partition, _),) = producer.flush().items()
     with TopicReader(broker.settings, producer.topic) as reader:
@@ -141,7 +142,7 @@ def test_frames_written_while_reading_come_in_their_turn(
     keys = [f"S{n % 7}" for n in range(6000)]
 
     def produce() -> None:
-        with FrameProducer(broker.settings, exchange, queue_messages=50) as producer:
+        with FrameProducer(broker.settings, exchange, Kind.TRADES, queue_messages=50) as producer:
             producer.send_many(zip(frames, keys, strict=True))
 
     writing = threading.Thread(target=produce)
@@ -162,7 +163,7 @@ def test_frames_written_while_reading_come_in_their_turn(
 def test_offsets_that_kafka_dropped_are_a_hole_with_its_numbers(
     broker: EmbeddedBroker, exchange: str
 ) -> None:
-    with FrameProducer(broker.settings, exchange) as producer:
+    with FrameProducer(broker.settings, exchange, Kind.TRADES) as producer:
         producer.send_many((f, "A") for f in _frames(4000, size=2000))
         ((partition, count),) = producer.flush().items()
     with TopicReader(broker.settings, producer.topic) as reader:
@@ -178,7 +179,7 @@ def test_offsets_that_kafka_dropped_are_a_hole_with_its_numbers(
 
 
 def test_an_offset_beyond_the_end_is_refused(broker: EmbeddedBroker, exchange: str) -> None:
-    with FrameProducer(broker.settings, exchange) as producer:
+    with FrameProducer(broker.settings, exchange, Kind.TRADES) as producer:
         producer.send_many((f, "A") for f in _frames(41))
         ((partition, _),) = producer.flush().items()
     told = rf"offset 9120 of {producer.topic}\[{partition}\] .* ends at 41"
@@ -201,7 +202,7 @@ def test_a_message_of_another_producer_is_named(broker: EmbeddedBroker, exchange
 
 
 def test_a_frame_of_no_symbol_has_no_key(broker: EmbeddedBroker, exchange: str) -> None:
-    with FrameProducer(broker.settings, exchange) as producer:
+    with FrameProducer(broker.settings, exchange, Kind.TRADES) as producer:
         producer.send(Frame(b"a", 1, 2, 3), None)
     with TopicReader(broker.settings, producer.topic) as reader:
         (table,) = _read_all(reader, {}, 10)
@@ -209,7 +210,7 @@ def test_a_frame_of_no_symbol_has_no_key(broker: EmbeddedBroker, exchange: str) 
 
 
 def test_a_tiny_queue_loses_nothing(broker: EmbeddedBroker, exchange: str) -> None:
-    with FrameProducer(broker.settings, exchange, queue_messages=5) as producer:
+    with FrameProducer(broker.settings, exchange, Kind.TRADES, queue_messages=5) as producer:
         producer.send_many((f, f"S{n % 3}") for n, f in enumerate(_frames(400)))
     with TopicReader(broker.settings, producer.topic) as reader:
         table = pa.concat_tables(_read_all(reader, {}, 10_000))
@@ -223,7 +224,7 @@ def test_a_producer_never_runs_further_ahead_than_its_backlog(
     committed: dict[int, int] = {}
     backlog = Backlog(lambda: dict(committed))
     frames = _frames(10_000, size=2000)
-    producer = FrameProducer(broker.settings, exchange, backlog=backlog)
+    producer = FrameProducer(broker.settings, exchange, Kind.TRADES, backlog=backlog)
 
     def produce() -> None:
         with producer:
@@ -271,8 +272,8 @@ def test_frames_of_trades_control_and_unknown_are_sent_and_all_are_counted(
     quote = b'{"stream":"btcusdt@bookTicker","data":{"u":1,"s":"BTCUSDT","b":"1","B":"1"}}'
     answer, broken = b'{"result":null,"id":1}', b'{"stream":'
     payloads = [trade, depth, quote, answer, broken, trade]
-    with FrameProducer(broker.settings, "binance") as producer:
-        router = FrameRouter(adapter("binance"), producer)
+    with FrameProducer(broker.settings, "binance", Kind.TRADES) as producer:
+        router = FrameRouter(adapter("binance"), Kind.TRADES, producer)
         assert router.send_many(Frame(p, 1, 1, n) for n, p in enumerate(payloads)) == 4
     assert router.counts == {
         Channel.TRADES: 2,

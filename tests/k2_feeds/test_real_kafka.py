@@ -33,6 +33,7 @@ from k2_market.errors import (
     TopicMissing,
     UsageError,
 )
+from k2_market.kinds import Kind
 from tests.kafka_server import PASSWORD, KafkaServer
 from tests.services import free_port
 
@@ -43,7 +44,7 @@ pytestmark = pytest.mark.kafka
 def exchange(kafka_server: KafkaServer) -> str:
     """The name of an exchange of the test's own, whose topic exists with two partitions."""
     name = uuid.uuid4().hex
-    _admin(kafka_server).create([raw_topic("trades", name)], TopicSettings(partitions=2))
+    _admin(kafka_server).create([raw_topic(Kind.TRADES, name)], TopicSettings(partitions=2))
     return name
 
 
@@ -59,12 +60,12 @@ def _frames(count: int, first: int = 0) -> list[tuple[Frame, str]]:
 
 
 def _produce(settings: KafkaSettings, exchange: str, count: int, first: int = 0) -> None:
-    with FrameProducer(settings, exchange) as producer:
+    with FrameProducer(settings, exchange, Kind.TRADES) as producer:
         producer.send_many(_frames(count, first))
 
 
 def _read(settings: KafkaSettings, exchange: str, limit: int = 10_000) -> pa.Table:
-    with TopicReader(settings, raw_topic("trades", exchange)) as reader:
+    with TopicReader(settings, raw_topic(Kind.TRADES, exchange)) as reader:
         ends = {p: high for p, (_, high) in reader.watermarks().items()}
         tables, at = [], dict[int, int]()
         while (batch := reader.read(at, ends, limit)) is not None:
@@ -81,7 +82,7 @@ def _transact(server: KafkaServer, exchange: str, partition: int, *, commit: boo
     for n in range(2):
         header = encode_header(1, 2, 900 + n, Origin.LIVE)
         client.produce(
-            raw_topic("trades", exchange),
+            raw_topic(Kind.TRADES, exchange),
             b"{}",
             partition=partition,
             headers=[(HEADER_KEY, header)],
@@ -109,7 +110,7 @@ def test_frames_come_back_whole_with_the_time_of_their_arrival(
 def test_a_restart_in_the_middle_of_producing_loses_and_repeats_nothing(
     kafka_server: KafkaServer, exchange: str
 ) -> None:
-    producer = FrameProducer(kafka_server.settings, exchange)
+    producer = FrameProducer(kafka_server.settings, exchange, Kind.TRADES)
     producer.send_many(_frames(2000))
     kafka_server.stop()
     producer.send_many(_frames(2000, 2000))
@@ -131,7 +132,7 @@ def test_a_restart_in_the_middle_of_reading_loses_and_repeats_nothing(
     _produce(kafka_server.settings, exchange, 6000)
     sequences: list[int] = []
     at: dict[int, int] = {}
-    with TopicReader(kafka_server.settings, raw_topic("trades", exchange)) as reader:
+    with TopicReader(kafka_server.settings, raw_topic(Kind.TRADES, exchange)) as reader:
         ends = {p: high for p, (_, high) in reader.watermarks().items()}
         restarting = None
         while (batch := reader.read(at, ends, 100)) is not None:
@@ -157,7 +158,7 @@ def test_frames_before_a_gap_are_read_and_the_gap_is_told_with_its_numbers(
     """Offsets of partition 0: frames 0 and 1 of a transaction, its mark 2, frames from 3 on."""
     _transact(kafka_server, exchange, 0, commit=True)
     _produce(kafka_server.settings, exchange, 30)
-    with TopicReader(kafka_server.settings, raw_topic("trades", exchange)) as reader:
+    with TopicReader(kafka_server.settings, raw_topic(Kind.TRADES, exchange)) as reader:
         ends = {p: high for p, (_, high) in reader.watermarks().items()}
         batch = reader.read({}, {0: ends[0]}, 1000)
         assert batch is not None
@@ -180,7 +181,7 @@ def test_a_gap_at_the_end_of_a_topic_is_told_at_once(
 ) -> None:
     _transact(kafka_server, exchange, 1, commit=commit)
     first = 2 if commit else 0
-    with TopicReader(kafka_server.settings, raw_topic("trades", exchange)) as reader:
+    with TopicReader(kafka_server.settings, raw_topic(Kind.TRADES, exchange)) as reader:
         ends = {p: high for p, (_, high) in reader.watermarks().items()}
         assert ends == {0: 0, 1: 3}
         began = time.monotonic()
@@ -193,8 +194,8 @@ def test_a_gap_at_the_end_of_a_topic_is_told_at_once(
 def test_a_log_cut_below_the_position_is_a_hole_with_its_numbers(
     kafka_server: KafkaServer, exchange: str
 ) -> None:
-    topic = raw_topic("trades", exchange)
-    with FrameProducer(kafka_server.settings, exchange) as producer:
+    topic = raw_topic(Kind.TRADES, exchange)
+    with FrameProducer(kafka_server.settings, exchange, Kind.TRADES) as producer:
         producer.send_many((frame, "S0") for frame, _ in _frames(50))
         ((partition, count),) = producer.flush().items()
     assert count == 50
@@ -214,7 +215,7 @@ def test_a_log_cut_below_the_position_is_a_hole_with_its_numbers(
 
 
 def test_a_topic_made_anew_has_another_id(kafka_server: KafkaServer, exchange: str) -> None:
-    topic = raw_topic("trades", exchange)
+    topic = raw_topic(Kind.TRADES, exchange)
     first = topic_id(kafka_server.settings, topic)
     kafka_server.delete_topic(topic)
     assert topic_id(kafka_server.settings, topic) is None
@@ -226,12 +227,12 @@ def test_a_topic_made_anew_has_another_id(kafka_server: KafkaServer, exchange: s
 
 
 def test_topics_are_made_once_and_what_differs_is_told(kafka_server: KafkaServer) -> None:
-    name = raw_topic("quotes", uuid.uuid4().hex)
+    name = raw_topic(Kind.QUOTES, uuid.uuid4().hex)
     admin = _admin(kafka_server)
     wanted = TopicSettings(partitions=3, retention_ms=1000, compression="zstd")
     assert admin.create([name], wanted) == [name]
     assert admin.create([name], TopicSettings()) == []
-    state = admin.states([name, raw_topic("quotes", "absent")])[name]
+    state = admin.states([name, raw_topic(Kind.QUOTES, "absent")])[name]
     assert (state.partitions, state.replication) == (3, 1)
     assert state.config == wanted.config
     assert state.config["message.timestamp.type"] == "LogAppendTime"
@@ -249,7 +250,7 @@ def test_a_topic_that_is_missing_names_the_command_that_makes_it(
     kafka_server: KafkaServer,
 ) -> None:
     began = time.monotonic()
-    producer = FrameProducer(kafka_server.settings, "nowhere")
+    producer = FrameProducer(kafka_server.settings, "nowhere", Kind.TRADES)
     producer.send_many(_frames(3))
     with pytest.raises(TopicMissing, match=r"trades\.nowhere\.raw .*`k2 topics create`"):
         producer.flush()
@@ -269,7 +270,7 @@ def test_a_broker_that_is_unreachable_is_told_in_time_and_in_one_line() -> None:
         reader.cluster_id()
     with pytest.raises(BrokerUnavailable, match=f"looking at the topics: no answer.*{address}"):
         TopicsAdmin(settings, answer_within_s=1.5).states(["t"])
-    producer = FrameProducer(settings, "nowhere", delivery_timeout_s=1.5)
+    producer = FrameProducer(settings, "nowhere", Kind.TRADES, delivery_timeout_s=1.5)
     producer.send_many(_frames(1))
     with pytest.raises(BrokerUnavailable, match=rf"no answer from Kafka at {address}"):
         producer.flush()
@@ -283,7 +284,7 @@ def test_frames_travel_over_a_connection_with_a_password(
     assert settings is not None
     _produce(settings, exchange, 20)
     assert _read(settings, exchange)["sequence"].to_pylist() == list(range(20))
-    assert topic_id(settings, raw_topic("trades", exchange))
+    assert topic_id(settings, raw_topic(Kind.TRADES, exchange))
 
 
 def test_frames_travel_over_tls_and_an_unknown_certificate_is_refused(
@@ -315,7 +316,7 @@ def test_a_wrong_password_is_told_and_not_shown(kafka_server: KafkaServer, excha
         pytest.raises(LogError, match=told) as reading,
     ):
         reader.cluster_id()
-    producer = FrameProducer(settings, exchange, delivery_timeout_s=2)
+    producer = FrameProducer(settings, exchange, Kind.TRADES, delivery_timeout_s=2)
     producer.send_many(_frames(1))
     with pytest.raises(LogError, match=told) as producing:
         producer.flush()
@@ -329,7 +330,7 @@ def test_a_property_that_kafka_does_not_know_is_named() -> None:
     )
     assert settings is not None
     with pytest.raises(UsageError, match=r"sasl\.pasword.*K2_KAFKA_") as told:
-        FrameProducer(settings, "binance")
+        FrameProducer(settings, "binance", Kind.TRADES)
     assert PASSWORD not in str(told.value)
 
 
@@ -339,7 +340,7 @@ SYMBOLS = ("BTC-USDT", "ETH-USDT")
 @pytest.fixture
 def binance(kafka_server: KafkaServer) -> str:
     """The topic of Binance's trades, which does not exist yet."""
-    topic = raw_topic("trades", "binance")
+    topic = raw_topic(Kind.TRADES, "binance")
     kafka_server.delete_topic(topic)
     return topic
 
@@ -361,7 +362,7 @@ def test_a_live_feed_loses_and_repeats_nothing_over_a_restart_of_the_broker(
 
     async def scenario() -> int:
         async with serve(rate=200) as simulator:
-            plan = Plan(adapter("binance"), SYMBOLS, (simulator.endpoint,))
+            plan = Plan(adapter("binance"), Kind.TRADES, SYMBOLS, (simulator.endpoint,))
             feed = Feed(plan, kafka_server.settings, None)
             stop = asyncio.Event()
             running = asyncio.create_task(run_feeds([feed], stop=stop))
@@ -385,7 +386,7 @@ def test_a_live_feed_goes_on_once_its_topic_is_made(
 ) -> None:
     async def scenario() -> None:
         async with serve(rate=50) as simulator:
-            plan = Plan(adapter("binance"), SYMBOLS, (simulator.endpoint,))
+            plan = Plan(adapter("binance"), Kind.TRADES, SYMBOLS, (simulator.endpoint,))
             feed = Feed(plan, kafka_server.settings, None)
             stop = asyncio.Event()
             running = asyncio.create_task(run_feeds([feed], stop=stop))

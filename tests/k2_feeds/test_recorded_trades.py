@@ -12,10 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from k2_feeds import parsing
 from k2_feeds.adapter import Channel
 from k2_feeds.adapters import ADAPTERS, adapter
-from k2_feeds.parsing import ParsedTrades, parse_trades
+from k2_feeds.parsing import Parsed
 from k2_feeds.tapes import read_tape
+from k2_market.kinds import Kind
 from k2_market.records import RAW_FRAME
 from tests.frames import bronze_rows, frame_table
 
@@ -28,9 +30,9 @@ def table(payloads: list[bytes], received_us: int) -> pa.Table:
     return bronze_rows(frame_table([(p, received_us) for p in payloads]))
 
 
-def assert_none_is_lost(parsed: ParsedTrades, frames: int) -> None:
+def assert_none_is_lost(parsed: Parsed, frames: int) -> None:
     told = {
-        *parsed.trades["kafka_offset"].to_pylist(),
+        *parsed.rows["kafka_offset"].to_pylist(),
         *parsed.rejected["kafka_offset"].to_pylist(),
     }
     assert len(told) + parsed.control + parsed.other == frames
@@ -80,11 +82,11 @@ def test_every_recorded_trade_comes_out_as_independent_code_read_it(
     shared_data: Path, file: str
 ) -> None:
     frames = _recorded(shared_data / file)
-    parsed = parse_trades(RECORDED[file], frames)
+    parsed = parsing.parse(RECORDED[file], Kind.TRADES, frames)
     assert_none_is_lost(parsed, len(frames))
     assert parsed.rejected.to_pylist() == []
     expected = pq.read_table(shared_data / "expected_trades.parquet", filters=[("file", "=", file)])
-    trades = parsed.trades
+    trades = parsed.rows
     found = zip(
         trades["exchange_symbol"].to_pylist(),
         trades["trade_id"].to_pylist(),
@@ -107,11 +109,12 @@ def test_every_recorded_trade_comes_out_as_independent_code_read_it(
 def test_the_last_of_an_aggregated_trade_orders_it_and_its_span_is_counted(
     shared_data: Path,
 ) -> None:
-    parsed = parse_trades(
+    parsed = parsing.parse(
         "binance_usdm",
+        Kind.TRADES,
         _recorded(shared_data / "sessions/cryptofeed_BINANCE_FUTURES.ws.1.0.jsonl.gz"),
     )
-    for row in parsed.trades.to_pylist():
+    for row in parsed.rows.to_pylist():
         ids = dict(row["vendor_data"])
         first, last = int(ids["first_trade_id"]), int(ids["last_trade_id"])
         assert (row["source_sequence"], row["trade_count"]) == (last, last - first + 1)
@@ -127,7 +130,7 @@ def _odd_messages(folder: Path, accept: Callable[[str], bool]) -> list[bytes]:
 def test_odd_messages_are_all_accounted_for(shared_data: Path, exchange: str) -> None:
     venue = exchange.partition("_")[0].upper()
     payloads = _odd_messages(shared_data, lambda name: name.startswith(venue))
-    parsed = parse_trades(exchange, table(payloads, LATER))
+    parsed = parsing.parse(exchange, Kind.TRADES, table(payloads, LATER))
     assert_none_is_lost(parsed, len(payloads))
     refused = set(parsed.rejected["payload"].to_pylist())
     unknown = {p for p in payloads if adapter(exchange).classify(p).channel is Channel.UNKNOWN}
@@ -147,18 +150,20 @@ def test_odd_messages_are_what_they_are(
     shared_data: Path, exchange: str, venue: str, trades: int, control: int, other: int
 ) -> None:
     payloads = _odd_messages(shared_data, lambda name: name == venue)
-    parsed = parse_trades(exchange, table(payloads, LATER))
-    found = (len(parsed.trades), parsed.control, parsed.other, parsed.rejected.to_pylist())
+    parsed = parsing.parse(exchange, Kind.TRADES, table(payloads, LATER))
+    found = (len(parsed.rows), parsed.control, parsed.other, parsed.rejected.to_pylist())
     assert found == (trades, control, other, [])
 
 
 @pytest.mark.data
 def test_the_side_of_a_recorded_match_is_turned_to_the_takers(shared_data: Path) -> None:
-    parsed = parse_trades(
-        "coinbase", table(_odd_messages(shared_data, lambda name: name == "COINBASE"), LATER)
+    parsed = parsing.parse(
+        "coinbase",
+        Kind.TRADES,
+        table(_odd_messages(shared_data, lambda name: name == "COINBASE"), LATER),
     )
     columns = ("exchange_symbol", "trade_id", "price", "quantity", "side")
-    assert [tuple(map(str, map(row.get, columns))) for row in parsed.trades.to_pylist()] == [
+    assert [tuple(map(str, map(row.get, columns))) for row in parsed.rows.to_pylist()] == [
         ("BAND-GBP", "881613", "14.77750000", "0.04000000", "buy"),
         ("SKL-GBP", "82007", "0.57520000", "1008.20000000", "sell"),
         ("BTC-USD", "147587438", "57786.82000000", "0.00031874", "buy"),
@@ -168,10 +173,12 @@ def test_the_side_of_a_recorded_match_is_turned_to_the_takers(shared_data: Path)
 
 @pytest.mark.data
 def test_captured_kraken_frames_are_trades_or_control(shared_data: Path) -> None:
-    parsed = parse_trades("kraken", _recorded_at(shared_data / "kraken_v2/real_frames.jsonl"))
+    parsed = parsing.parse(
+        "kraken", Kind.TRADES, _recorded_at(shared_data / "kraken_v2/real_frames.jsonl")
+    )
     assert_none_is_lost(parsed, 7)
     assert (len(parsed.rejected), parsed.control, parsed.other) == (0, 3, 0)
-    assert parsed.trades["trade_id"].to_pylist() == [
+    assert parsed.rows["trade_id"].to_pylist() == [
         "72166031",
         "9622656",
         "9622657",
@@ -179,7 +186,7 @@ def test_captured_kraken_frames_are_trades_or_control(shared_data: Path) -> None
         "105702534",
         "107612614",
     ]
-    assert [str(q) for q in parsed.trades["quantity"].to_pylist()][:2] == [
+    assert [str(q) for q in parsed.rows["quantity"].to_pylist()][:2] == [
         "0.14225864",
         "0.00409283",
     ]
@@ -188,8 +195,8 @@ def test_captured_kraken_frames_are_trades_or_control(shared_data: Path) -> None
 @pytest.mark.data
 def test_documented_and_broken_kraken_frames_get_their_reasons(shared_data: Path) -> None:
     path = shared_data / "kraken_v2/doc_and_malformed_frames.jsonl"
-    parsed = parse_trades("kraken", _recorded_at(path))
-    assert parsed.trades["trade_id"].to_pylist() == ["10218208", "10218209"]
+    parsed = parsing.parse("kraken", Kind.TRADES, _recorded_at(path))
+    assert parsed.rows["trade_id"].to_pylist() == ["10218208", "10218209"]
     assert sorted(parsed.rejected["reason"].to_pylist()) == [
         "bad_time",
         "malformed_json",

@@ -42,6 +42,7 @@ from k2_feeds.synthetic import PERPETUALS
 from k2_feeds.topics import raw_topic
 from k2_feeds.undelivered import Spool
 from k2_market.errors import SubscriptionRefused
+from k2_market.kinds import Kind
 
 SYMBOLS = ("BTC-USDT", "ETH-USDT")
 
@@ -69,7 +70,7 @@ async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Tas
 
 
 def _frames_in(settings: KafkaSettings, exchange: str) -> pa.Table:
-    with TopicReader(settings, raw_topic("trades", exchange)) as reader:
+    with TopicReader(settings, raw_topic(Kind.TRADES, exchange)) as reader:
         end = {partition: high for partition, (_, high) in reader.watermarks().items()}
         batch = reader.read({}, end, 1_000_000)
     assert batch is not None
@@ -81,7 +82,8 @@ def _trade_ids(venue: Adapter, table: pa.Table) -> dict[str, list[int]]:
     found: dict[str, list[int]] = defaultdict(list)
     for payload in table["payload"].to_pylist():
         if venue.classify(payload).channel == "trades":
-            columns = venue.columns(venue.rows([venue.decode(payload)])[2])
+            parser = venue.parsers[Kind.TRADES]
+            columns = parser.columns(parser.rows([parser.decode(payload)])[2])
             for name, number in zip(
                 columns.exchange_symbol.to_pylist(),
                 columns.source_sequence.to_pylist(),
@@ -107,7 +109,9 @@ def test_every_trade_reaches_kafka_in_sequence_until_stopped(
 
     async def scenario() -> dict[str, object]:
         async with serve(rate=200) as simulator:
-            feed = Feed(Plan(adapter(exchange), symbols, (simulator.endpoint,)), kafka, None)
+            feed = Feed(
+                Plan(adapter(exchange), Kind.TRADES, symbols, (simulator.endpoint,)), kafka, None
+            )
             stop = asyncio.Event()
             async with _running(run_feeds([feed], stop=stop)) as task:
                 await _until(lambda: feed.status["frames"] >= 300)  # type: ignore[operator]
@@ -135,7 +139,9 @@ def test_it_connects_again_when_the_exchange_is_back(kafka: KafkaSettings) -> No
     async def scenario() -> None:
         async with serve(rate=100) as simulator:
             port = int(simulator.endpoint.rpartition(":")[2])
-            feed = Feed(Plan(adapter("kraken"), SYMBOLS, (simulator.endpoint,)), kafka, None)
+            feed = Feed(
+                Plan(adapter("kraken"), Kind.TRADES, SYMBOLS, (simulator.endpoint,)), kafka, None
+            )
             task = asyncio.create_task(run_feeds([feed], stop=(stop := asyncio.Event())))
             await _until(lambda: feed.status["frames"] >= 20)  # type: ignore[operator]
         await _until(lambda: feed.status["connected"] is False)
@@ -156,7 +162,9 @@ def test_it_connects_again_when_the_exchange_is_back(kafka: KafkaSettings) -> No
 def test_a_refused_symbol_is_reported_while_the_others_go_on(kafka: KafkaSettings) -> None:
     async def scenario() -> dict[str, object]:
         async with serve(rate=100) as simulator:
-            plan = Plan(adapter("kraken"), ("FOO-USD", "BTC-USD"), (simulator.endpoint,))
+            plan = Plan(
+                adapter("kraken"), Kind.TRADES, ("FOO-USD", "BTC-USD"), (simulator.endpoint,)
+            )
             feed = Feed(plan, kafka, None)
             async with _running(run_feeds([feed], stop=asyncio.Event())):
                 await _until(lambda: feed.status["connected"] is True)
@@ -171,8 +179,14 @@ def test_a_refused_symbol_is_reported_while_the_others_go_on(kafka: KafkaSetting
 def test_a_feed_that_dies_does_not_take_the_others_with_it(kafka: KafkaSettings) -> None:
     async def scenario() -> None:
         async with serve(rate=100) as simulator:
-            dead = Feed(Plan(adapter("kraken"), ("FOO-USD",), (simulator.endpoint,)), kafka, None)
-            alive = Feed(Plan(adapter("binance"), SYMBOLS, (simulator.endpoint,)), kafka, None)
+            dead = Feed(
+                Plan(adapter("kraken"), Kind.TRADES, ("FOO-USD",), (simulator.endpoint,)),
+                kafka,
+                None,
+            )
+            alive = Feed(
+                Plan(adapter("binance"), Kind.TRADES, SYMBOLS, (simulator.endpoint,)), kafka, None
+            )
             stop = asyncio.Event()
             async with _running(run_feeds([dead, alive], stop=stop)) as task:
                 await _until(lambda: dead.failure is not None)
@@ -192,9 +206,9 @@ def test_frames_wait_for_kafka_and_none_is_lost(kafka: KafkaSettings) -> None:
         committed: dict[int, int] = {}
         venue = adapter("binance")
         backlog = Backlog(lambda: committed, bound=200)
-        producer = FrameProducer(kafka, "binance", backlog=backlog)
+        producer = FrameProducer(kafka, "binance", Kind.TRADES, backlog=backlog)
         async with serve(rate=400) as simulator:
-            live = Session(FrameRouter(venue, producer), SYMBOLS, [simulator.endpoint])
+            live = Session(FrameRouter(venue, Kind.TRADES, producer), SYMBOLS, [simulator.endpoint])
             async with _running(live.run()):
                 await _until(lambda: live.status.waits > 0)
                 held = live.status.frames
@@ -218,8 +232,10 @@ def test_a_connection_is_replaced_with_overlap_before_the_exchange_closes_it(
 
     async def scenario() -> None:
         async with serve(rate=100) as simulator:
-            with FrameProducer(kafka, "binance") as producer:
-                live = Session(FrameRouter(venue, producer), SYMBOLS, [simulator.endpoint])
+            with FrameProducer(kafka, "binance", Kind.TRADES) as producer:
+                live = Session(
+                    FrameRouter(venue, Kind.TRADES, producer), SYMBOLS, [simulator.endpoint]
+                )
                 async with _running(live.run()):
                     await _until(lambda: simulator.connections == 2)
                     await _until(lambda: live.status.connections == 2)
@@ -268,8 +284,10 @@ def test_a_connection_without_a_sign_of_life_is_given_up(
 
     async def scenario() -> str | None:
         async with _exchange_that_says(frames) as endpoint:
-            with FrameProducer(kafka, "kraken") as producer:
-                live = Session(FrameRouter(venue, producer), ("BTC-USD", "ETH-USD"), [endpoint])
+            with FrameProducer(kafka, "kraken", Kind.TRADES) as producer:
+                live = Session(
+                    FrameRouter(venue, Kind.TRADES, producer), ("BTC-USD", "ETH-USD"), [endpoint]
+                )
                 async with _running(live.run()):
                     await _until(lambda: live.status.connections >= 2)
                     return live.status.last_error
@@ -294,7 +312,7 @@ def test_frames_wait_out_an_outage_of_kafka_and_the_wait_is_told(
 
     async def scenario(broker: EmbeddedBroker) -> dict[str, object]:
         async with serve(rate=200) as simulator:
-            plan = Plan(adapter("binance"), SYMBOLS, (simulator.endpoint,))
+            plan = Plan(adapter("binance"), Kind.TRADES, SYMBOLS, (simulator.endpoint,))
             feed = Feed(plan, broker.settings, None)
             async with _running(run_feeds([feed], stop=(stop := asyncio.Event()))) as task:
                 await _until(lambda: feed.status["acknowledged"] > 50)  # type: ignore[operator]
@@ -318,7 +336,7 @@ def test_what_kafka_does_not_take_before_the_end_is_produced_first_at_the_next_s
 ) -> None:
     async def scenario(broker: EmbeddedBroker, *, kafka_goes: bool) -> int:
         async with serve(rate=200) as simulator:
-            plan = Plan(adapter("kraken"), SYMBOLS, (simulator.endpoint,))
+            plan = Plan(adapter("kraken"), Kind.TRADES, SYMBOLS, (simulator.endpoint,))
             feed = Feed(plan, broker.settings, None, home=tmp_path)
             task = asyncio.create_task(feed.run(drain_s=0.5 if kafka_goes else 10))
             await _until(lambda: feed.status["acknowledged"] > 50)  # type: ignore[operator]
@@ -330,7 +348,7 @@ def test_what_kafka_does_not_take_before_the_end_is_produced_first_at_the_next_s
             await asyncio.gather(task, return_exceptions=True)
             return int(str(feed.status["frames"]))
 
-    spool = Spool(tmp_path, raw_topic("trades", "kraken"))
+    spool = Spool(tmp_path, raw_topic(Kind.TRADES, "kraken"))
     with start_broker(tmp_path / "one") as broker:
         asyncio.run(scenario(broker, kafka_goes=True))
     (file,) = spool.files()
@@ -399,8 +417,8 @@ def test_a_connection_that_the_exchange_will_close_is_replaced_before(
 
     async def scenario() -> None:
         async with serve(rate=100) as simulator:
-            with FrameProducer(kafka, exchange) as producer:
-                router = FrameRouter(adapter(exchange), producer)
+            with FrameProducer(kafka, exchange, Kind.TRADES) as producer:
+                router = FrameRouter(adapter(exchange), Kind.TRADES, producer)
                 live = Session(router, SYMBOLS, [simulator.endpoint])
                 async with _running(live.run()):
                     await _until(lambda: live.connected)
@@ -428,7 +446,10 @@ def test_an_unknown_product_is_reported_while_the_others_go_on(kafka: KafkaSetti
     async def scenario() -> dict[str, object]:
         async with serve(rate=100) as simulator:
             plan = Plan(
-                adapter("coinbase"), ("FOO-USD", "BTC-USD", "ETH-USD"), (simulator.endpoint,)
+                adapter("coinbase"),
+                Kind.TRADES,
+                ("FOO-USD", "BTC-USD", "ETH-USD"),
+                (simulator.endpoint,),
             )
             feed = Feed(plan, kafka, None)
             async with _running(run_feeds([feed], stop=asyncio.Event())):

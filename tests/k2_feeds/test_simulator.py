@@ -22,6 +22,7 @@ from k2_feeds.adapter import Channel
 from k2_feeds.adapters import ADAPTERS, adapter
 from k2_feeds.simulator import serve
 from k2_feeds.synthetic import PAIRS, PERPETUALS, SyntheticMarket, SyntheticSymbol
+from k2_market.kinds import Kind
 
 START_US = 1_790_000_000_000_000
 
@@ -30,9 +31,11 @@ async def _listen(exchange: str, symbols: list[str], count: int, rate: float) ->
     venue = adapter(exchange)
     async with (
         serve(symbols=(*PAIRS[:4], *PERPETUALS[:2]), rate=rate) as simulator,
-        connect(venue.url(symbols, simulator.endpoint), proxy=None, close_timeout=0.2) as socket,
+        connect(
+            venue.url(symbols, Kind.TRADES, simulator.endpoint), proxy=None, close_timeout=0.2
+        ) as socket,
     ):
-        for message in venue.subscribe(symbols):
+        for message in venue.subscribe(symbols, Kind.TRADES):
             await socket.send(message)
         return [await socket.recv(decode=False) for _ in range(count)]
 
@@ -53,12 +56,15 @@ def test_trades_are_read_by_the_adapter_without_a_gap_in_their_ids(exchange: str
     symbols = list(PERPETUALS[:2] if exchange == "binance_coinm" else PAIRS[:2])
     frames = asyncio.run(_listen(exchange, symbols, 400, rate=400))
     answers = [answer for frame in frames for answer in venue.answers(frame)]
-    assert {answer.key for answer in answers if answer.accepted} == venue.awaited(symbols)
+    assert {answer.key for answer in answers if answer.accepted} == venue.awaited(
+        symbols, Kind.TRADES
+    )
     trades = [frame for frame in frames if venue.classify(frame).channel is Channel.TRADES]
     assert {venue.classify(frame).channel for frame in frames} <= {Channel.TRADES, Channel.CONTROL}
-    decoded = [venue.decode(frame) for frame in trades]
-    _, _, rows = venue.rows(decoded)
-    columns = venue.columns(rows)
+    parser = venue.parsers[Kind.TRADES]
+    decoded = [parser.decode(frame) for frame in trades]
+    _, _, rows = parser.rows(decoded)
+    columns = parser.columns(rows)
     ids, times = defaultdict(list), defaultdict(list)
     names = columns.exchange_symbol.to_pylist()
     for name, sequence, time in zip(
@@ -97,7 +103,7 @@ def test_a_new_kraken_subscriber_gets_the_newest_trades_first() -> None:
             while len(getattr(exchange, "_recent", {}).get("BTC-USDT", ())) < 50:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             async with connect(simulator.endpoint + "/v2", proxy=None) as socket:
-                await socket.send(adapter("kraken").subscribe(["BTC-USDT"])[0])
+                await socket.send(adapter("kraken").subscribe(["BTC-USDT"], Kind.TRADES)[0])
                 return [json.loads(await socket.recv()) for _ in range(3)]
 
     _, answer, snapshot = asyncio.run(late())
@@ -217,7 +223,7 @@ def test_coinbase_lists_what_stands_and_refuses_a_message_with_an_unknown_produc
 def test_coinbase_repeats_the_last_match_to_a_new_subscriber_and_beats_each_second() -> None:
     async def late() -> tuple[list[Any], list[Any]]:
         async with serve(symbols=("BTC-USDT",), rate=20) as simulator:
-            ask = adapter("coinbase").subscribe(["BTC-USDT"])[0]
+            ask = adapter("coinbase").subscribe(["BTC-USDT"], Kind.TRADES)[0]
             address = simulator.endpoint + "/coinbase"
             async with connect(address, proxy=None) as early:
                 await early.send(ask)

@@ -20,13 +20,18 @@ from k2_lake.commit import commit
 from k2_lake.history import Mode, head_sequence, lineage
 from k2_lake.scope import Scope
 from k2_lake.tables import TRADES_TABLE, bronze_name, candle_name, silver_name
+from k2_market.kinds import Kind
 from k2_market.records import TRADE
 from k2_market.timeframes import TIMEFRAMES
 from tests.frames import ARRIVAL, DAY0, Print, prints_table
 from tests.lakes import LakeDriver
 
 TODAY, ARRIVED = DAY0.date(), ARRIVAL.date()
-BRONZE, SILVER, MINUTES = bronze_name("binance"), silver_name("binance"), candle_name("1m")
+BRONZE, SILVER, MINUTES = (
+    bronze_name("binance", Kind.TRADES),
+    silver_name("binance", Kind.TRADES),
+    candle_name("1m"),
+)
 PRINTS = [Print(n, n * 20_000, str(10 + n % 3), "0.5") for n in range(20)]
 
 
@@ -41,8 +46,8 @@ def verdicts(driver: LakeDriver, over: dict[str, Scope]) -> list[tuple[bool, dic
     found = [
         offsets_contiguous(lake, engine, over[BRONZE]),
         offsets_recorded(lake, engine, over[BRONZE]),
-        silver_reconciled(lake, engine, over[SILVER], "binance"),
-        gold_reconciled(lake, engine, over[TRADES_TABLE]),
+        silver_reconciled(lake, engine, over[SILVER], "binance", Kind.TRADES),
+        gold_reconciled(lake, engine, over[TRADES_TABLE], Kind.TRADES),
         minutes_reconciled(lake, engine, over[MINUTES]),
         *(rollup_reconciled(lake, engine, TODAY, name) for name in list(TIMEFRAMES)[1:]),
     ]

@@ -12,11 +12,12 @@ from k2_lake.bronze import Position, append_frames, begin_epoch, position, resum
 from k2_lake.history import lineage
 from k2_lake.tables import bronze_name
 from k2_market.errors import CommitConflict, InvariantBroken, LakeError, OffsetBeyondEnd
+from k2_market.kinds import Kind
 from tests.frames import ARRIVAL, Print, bronze_rows, prints_table
 from tests.lakes import LakeDriver, open_lake
 
 TOPIC = "market.crypto.trades.binance.raw"
-BRONZE = bronze_name("binance")
+BRONZE = bronze_name("binance", Kind.TRADES)
 
 
 def frames(count: int, first: int = 0, **where: object) -> pa.Table:

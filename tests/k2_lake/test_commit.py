@@ -18,13 +18,14 @@ from k2_lake.history import Mode, lineage
 from k2_lake.scan import of_day, planned
 from k2_lake.tables import TABLES, TRADES_TABLE, bronze_name
 from k2_market.errors import CommitConflict, LakeUnavailable
+from k2_market.kinds import Kind
 from k2_market.records import TRADE
 from k2_market.timeframes import TIMEFRAMES
 from tests.frames import ARRIVAL, DAY0, Print, bronze_rows, prints_table
 from tests.lakes import CLUSTER, LakeDriver, open_lake
 from tests.services import S3Server
 
-BRONZE = bronze_name("binance")
+BRONZE = bronze_name("binance", Kind.TRADES)
 DAY = 86_400_000
 PRINTS = [Print(n, n * 40_000, str(n + 1), "0.5", n % 2 == 0) for n in range(12)]
 

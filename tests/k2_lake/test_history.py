@@ -26,6 +26,7 @@ from k2_lake.history import (
 )
 from k2_lake.tables import TRADES_TABLE, bronze_name
 from k2_market.errors import InvariantBroken
+from k2_market.kinds import Kind
 from tests.frames import Print
 from tests.lakes import LakeDriver, open_lake
 
@@ -135,7 +136,7 @@ def test_maintenance_is_no_change_and_another_writers_commit_asks_for_a_recomput
 ) -> None:
     driver = LakeDriver(tmp_path)
     driver.receive([Print(1, 0, "10", "1")])
-    table = driver.lake.table(bronze_name("binance"))
+    table = driver.lake.table(bronze_name("binance", Kind.TRADES))
     rows = table.scan().to_arrow()
     commit(table, mode=Mode.MAINTENANCE, days=[DAY0])
     assert [c.sequence for c in changes_since(table, 0)] == [1]
@@ -151,7 +152,7 @@ def test_history_that_was_expired_before_it_was_consumed_is_refused(
     driver = LakeDriver(tmp_path)
     for n in range(4):
         driver.receive([Print(n, n, "10", "1")])
-    table = driver.lake.table(bronze_name("binance"))
+    table = driver.lake.table(bronze_name("binance", Kind.TRADES))
     gone = [s.snapshot_id for s in lineage(table)[2:]]
     table.maintenance.expire_snapshots().by_ids(gone).commit()
     table.refresh()

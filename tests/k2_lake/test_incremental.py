@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2_lake.gold import merge_trades
+from k2_lake.gold import merge
 from k2_lake.history import changes_since
 from k2_lake.tables import TRADES_TABLE, candle_name
+from k2_market.kinds import Kind
 from k2_market.timeframes import TIMEFRAMES
 from tests.frames import Print, trade_days
 from tests.lakes import LakeDriver
@@ -130,5 +131,5 @@ def test_a_tick_touches_only_the_days_and_windows_of_what_is_new(tmp_path: Path)
     driver.tick()
     [change] = changes_since(driver.lake.table(TRADES_TABLE), seen)
     assert change.days == trade_days([Print(3, 5, "12", "1")])
-    again = merge_trades(driver.lake, driver.engine, next(iter(change.days)))
+    again = merge(driver.lake, driver.engine, Kind.TRADES, next(iter(change.days)))
     assert (again.changed, again.figures["incoming"]) == (False, 0)

@@ -11,13 +11,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from k2_feeds.parsing import ParsedTrades
+from k2_feeds.parsing import Parsed
 from k2_lake import silver
 from k2_lake.commit import commit as real_commit
 from k2_lake.history import Mode, consumed, lineage
 from k2_lake.silver import refine, refine_day
 from k2_lake.tables import REJECTED_TABLE, name_of
 from k2_market.errors import CommitConflict, InvariantBroken
+from k2_market.kinds import Kind
 from tests.frames import ARRIVAL, DAY0, Print, frame_table, prints_table
 from tests.lakes import LakeDriver, parser
 
@@ -50,7 +51,7 @@ def told(driver: LakeDriver) -> list[object]:
 
 
 def run(driver: LakeDriver) -> dict[str, int]:
-    return dict(refine(driver.lake, driver.engine, "binance", parser()).figures)
+    return dict(refine(driver.lake, driver.engine, "binance", Kind.TRADES, parser()).figures)
 
 
 def kill_before(monkeypatch: pytest.MonkeyPatch, table: str, times: int = 1) -> None:
@@ -135,15 +136,17 @@ def test_a_day_parsed_anew_replaces_its_rows_with_those_of_the_corrected_parser(
     run(driver)
     before = told(driver)
 
-    def corrected(frames: pa.Table) -> ParsedTrades:
+    def corrected(frames: pa.Table) -> Parsed:
         found = parser()(frames)
-        assert isinstance(found, ParsedTrades)
-        prices = pa.array([Decimal(7)] * found.trades.num_rows, found.trades["price"].type)
-        at = found.trades.schema.get_field_index("price")
-        trades = found.trades.set_column(at, found.trades.schema.field("price"), prices)
-        return replace(found, trades=trades)
+        assert isinstance(found, Parsed)
+        prices = pa.array([Decimal(7)] * found.rows.num_rows, found.rows["price"].type)
+        at = found.rows.schema.get_field_index("price")
+        trades = found.rows.set_column(at, found.rows.schema.field("price"), prices)
+        return replace(found, rows=trades)
 
-    result = refine_day(driver.lake, driver.engine, "binance", corrected, ARRIVAL.date())
+    result = refine_day(
+        driver.lake, driver.engine, "binance", Kind.TRADES, corrected, ARRIVAL.date()
+    )
     assert result.figures == {"frames": 7, "trades": 4, "rejected": 2, "control": 1, "other": 0}
     assert told(driver) == before
     assert {(r["trade_id"], r["price"]) for r in driver.rows(SILVER)} == {
@@ -160,13 +163,13 @@ def test_a_frame_that_the_parser_loses_fails_the_run_and_commits_nothing(tmp_pat
     driver = LakeDriver(tmp_path)
     driver.receive_frames(mixed())
 
-    def losing(frames: pa.Table) -> ParsedTrades:
+    def losing(frames: pa.Table) -> Parsed:
         found = parser()(frames)
-        assert isinstance(found, ParsedTrades)
-        return replace(found, trades=found.trades[1:])
+        assert isinstance(found, Parsed)
+        return replace(found, rows=found.rows[1:])
 
     with pytest.raises(InvariantBroken, match="6 frames were parsed, but 4 gave rows, 1 were con"):
-        refine(driver.lake, driver.engine, "binance", losing)
+        refine(driver.lake, driver.engine, "binance", Kind.TRADES, losing)
     assert (driver.rows(SILVER), driver.rows(REJECTED_TABLE)) == ([], [])
     assert run(driver)["frames"] == 6
 
@@ -184,7 +187,7 @@ def test_two_runs_over_the_same_frames_reject_each_row_once(tmp_path: Path) -> N
             run(driver)
         return parser()(frames)
 
-    refine(driver.lake, driver.engine, "binance", overtaken)
+    refine(driver.lake, driver.engine, "binance", Kind.TRADES, overtaken)
     assert calls == [6]
     assert rejected_offsets(driver) == [3, 4, 9, 10]
     assert len(driver.rows(SILVER)) == 6
@@ -202,10 +205,11 @@ def test_a_day_is_not_replaced_over_rejected_rows_of_frames_it_has_not_seen(
     with pytest.raises(Killed):
         run(driver)
     monkeypatch.setattr("k2_lake.commit.time.sleep", lambda _: None)
+    day = ARRIVAL.date()
     with pytest.raises(CommitConflict, match="another run has parsed the same frames"):
-        silver._replace_day(driver.lake, driver.engine, "binance", parser(), ARRIVAL.date())
+        silver._replace_day(driver.lake, driver.engine, "binance", Kind.TRADES, parser(), day)
     assert rejected_offsets(driver) == [3, 4, 9, 10]
-    refine_day(driver.lake, driver.engine, "binance", parser(), ARRIVAL.date())
+    refine_day(driver.lake, driver.engine, "binance", Kind.TRADES, parser(), ARRIVAL.date())
     assert rejected_offsets(driver) == [3, 4, 9, 10]
     assert len(driver.rows(SILVER)) == 6
 
@@ -215,11 +219,11 @@ def test_rejected_rows_of_exchanges_stay_apart(tmp_path: Path) -> None:
     for exchange in ("binance", "binance_usdm"):
         frames = frame_table([(BROKEN, 1), (ACK, 1)], exchange=exchange)
         driver.receive_frames(frames, exchange)
-        refine(driver.lake, driver.engine, exchange, parser(exchange))
+        refine(driver.lake, driver.engine, exchange, Kind.TRADES, parser(exchange))
     progress = consumed(driver.lake.table(REJECTED_TABLE))
     assert {k: v.through for k, v in progress.items()} == {
         "bronze.binance_trades": 1,
         "bronze.binance_usdm_trades": 1,
     }
-    refine_day(driver.lake, driver.engine, "binance", parser(), ARRIVAL.date())
+    refine_day(driver.lake, driver.engine, "binance", Kind.TRADES, parser(), ARRIVAL.date())
     assert [r["exchange"] for r in driver.rows(REJECTED_TABLE)] == ["binance", "binance_usdm"]

@@ -10,7 +10,10 @@ import pytest
 from pandera.errors import SchemaErrors
 
 from k2_market.records import TRADE
-from k2_market.trade_rules import EARLIEST, RULES, TRADE_SCHEMA, broken
+from k2_market.rules import EARLIEST
+from k2_market.trade_rules import TRADE_RULES
+
+TRADE_SCHEMA, broken = TRADE_RULES.schema, TRADE_RULES.broken
 
 AT = datetime(2024, 8, 8, 12, tzinfo=UTC)
 GOOD: dict[str, Any] = {
@@ -56,7 +59,7 @@ def trades(*changes: dict[str, Any]) -> pa.Table:
 
 
 def test_every_rule_has_a_value_that_breaks_it() -> None:
-    assert list(BREAKING) == [rule.name for rule in RULES]
+    assert list(BREAKING) == [rule.name for rule in TRADE_RULES.rules]
 
 
 @pytest.mark.parametrize("name", BREAKING)

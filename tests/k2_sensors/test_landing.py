@@ -16,6 +16,7 @@ from k2_assets.ingest import drain
 from k2_assets.landing import LANDING, landing_folder, load_file, move
 from k2_assets.resources import BROKER_FOLDER, KafkaResource, LakeResource
 from k2_feeds.broker import EmbeddedBroker, start_broker
+from k2_market.kinds import Kind
 from k2_sensors.landing import FILES_AT_ONCE, complete, files_seen, landing
 from tests.archives import zipped
 from tests.lakes import LakeDriver
@@ -43,7 +44,7 @@ def bronze_follows(home: Path, broker: EmbeddedBroker) -> Iterator[None]:
 
     def follow() -> None:
         while not stop.wait(0.1):
-            drain(lake, broker.settings, "binance")
+            drain(lake, broker.settings, "binance", Kind.TRADES)
 
     following = threading.Thread(target=follow)
     following.start()

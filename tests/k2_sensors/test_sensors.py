@@ -16,18 +16,21 @@ from k2_feeds.broker import EmbeddedBroker, start_broker
 from k2_feeds.frame import Frame
 from k2_feeds.producer import FrameProducer
 from k2_lake.bronze import begin_epoch, position
-from k2_lake.gold import merge_trades
+from k2_lake.gold import merge
 from k2_lake.silver import refine
 from k2_lake.tables import TABLES, bronze_name
-from k2_sensors.kafka_lag import kafka_lag
+from k2_market.kinds import Kind
+from k2_sensors import kafka_lag as lag_sensors
+from k2_sensors import touched_days as day_sensors
 from k2_sensors.runs import BACKLOG_TAG
-from k2_sensors.touched_days import touched_days
 from tests.frames import DAY0, Print
 from tests.graphs import graph, materialized, run_job
 from tests.lakes import LakeDriver, parser
 
 DAY = 86_400_000
 TODAY = DAY0.date()
+kafka_lag = lag_sensors.kafka_lag(Kind.TRADES)
+touched_days = day_sensors.touched_days(Kind.TRADES)
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
 
 
 def produce(broker: EmbeddedBroker, prints: list[Print]) -> None:
-    with FrameProducer(broker.settings, "binance") as producer:
+    with FrameProducer(broker.settings, "binance", Kind.TRADES) as producer:
         for n, p in enumerate(prints):
             producer.send(Frame(p.binance(), p.received_us, 1, n), p.symbol)
 
@@ -110,7 +113,7 @@ def test_frames_become_candles_through_what_the_sensors_request(
     tmp_path: Path, instance: dg.DagsterInstance, broker: EmbeddedBroker
 ) -> None:
     assert str(evaluate(kafka_lag, tmp_path, instance)).startswith("every frame in Kafka is in")
-    assert str(evaluate(touched_days, tmp_path, instance)).startswith("every trade day that")
+    assert str(evaluate(touched_days, tmp_path, instance)).startswith("every day that")
     produce(broker, [Print(n, n * 1000, "10", "1") for n in range(20)])
     request = one(evaluate(kafka_lag, tmp_path, instance))
     today = datetime.now(UTC).date()
@@ -120,13 +123,13 @@ def test_frames_become_candles_through_what_the_sensors_request(
     assert one(evaluate(kafka_lag, tmp_path, instance)).run_key == request.run_key
     result = run_job(tmp_path, "tick", today, instance, tick=True)
     assert result.success
-    assert len(materialized(result)) == len(TABLES)
+    assert materialized(result) == {t for t in TABLES if "quotes" not in t}
     assert str(evaluate(kafka_lag, tmp_path, instance)).startswith("every frame in Kafka is in")
 
     request = one(evaluate(touched_days, tmp_path, instance))
     assert request.partition_key == TODAY.isoformat()
     assert run_job(tmp_path, "trade_day", TODAY, instance, tick=True).success
-    assert str(evaluate(touched_days, tmp_path, instance)).startswith("every trade day that")
+    assert str(evaluate(touched_days, tmp_path, instance)).startswith("every day that")
     [candle] = LakeDriver(tmp_path).rows("gold.ohlcv_1d")
     assert candle["trade_count"] == 20
 
@@ -170,9 +173,9 @@ def test_rows_of_bronze_that_silver_lacks_are_a_backlog_too(
 ) -> None:
     produce(broker, [Print(1, 0, "10", "1")])
     driver = LakeDriver(tmp_path)
-    drain(driver.lake, broker.settings, "binance")
+    drain(driver.lake, broker.settings, "binance", Kind.TRADES)
     assert one(evaluate(kafka_lag, tmp_path, instance)).run_key
-    refine(driver.lake, driver.engine, "binance", parser())
+    refine(driver.lake, driver.engine, "binance", Kind.TRADES, parser())
     assert str(evaluate(kafka_lag, tmp_path, instance)).startswith("every frame in Kafka is in")
 
 
@@ -181,9 +184,9 @@ def test_a_topic_that_ends_before_what_bronze_has_is_not_taken_for_a_quiet_one(
 ) -> None:
     produce(broker, [Print(1, 0, "10", "1")])
     driver = LakeDriver(tmp_path)
-    drain(driver.lake, broker.settings, "binance")
-    refine(driver.lake, driver.engine, "binance", parser())
-    table = driver.lake.table(bronze_name("binance"))
+    drain(driver.lake, broker.settings, "binance", Kind.TRADES)
+    refine(driver.lake, driver.engine, "binance", Kind.TRADES, parser())
+    table = driver.lake.table(bronze_name("binance", Kind.TRADES))
     at = position(table)
     assert at is not None
     ahead = {p: o + 5 for p, o in at.offsets.items()}
@@ -198,7 +201,7 @@ def test_a_topic_that_ends_before_what_bronze_has_is_not_taken_for_a_quiet_one(
 def touched(home: Path, prints: list[Print]) -> LakeDriver:
     driver = LakeDriver(home)
     driver.receive(prints)
-    refine(driver.lake, driver.engine, "binance", parser())
+    refine(driver.lake, driver.engine, "binance", Kind.TRADES, parser())
     return driver
 
 
@@ -223,12 +226,12 @@ def test_candles_behind_gold_request_their_day(
 ) -> None:
     driver = touched(tmp_path, [Print(2, 0, "10", "1")])
     first = one(evaluate(touched_days, tmp_path, instance))
-    merge_trades(driver.lake, driver.engine, TODAY)
+    merge(driver.lake, driver.engine, Kind.TRADES, TODAY)
     second = one(evaluate(touched_days, tmp_path, instance))
     assert (first.partition_key, second.partition_key) == (str(TODAY), str(TODAY))
     assert first.run_key != second.run_key
     driver.candles(TODAY)
-    assert str(evaluate(touched_days, tmp_path, instance)).startswith("every trade day that")
+    assert str(evaluate(touched_days, tmp_path, instance)).startswith("every day that")
 
 
 def test_a_day_under_way_waits_alone_and_a_failed_one_is_tried_again(

@@ -36,6 +36,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 CANDLE_TABLES = [f"gold.ohlcv_{name}" for name in TIMEFRAMES]
 GOLD = ["gold.trades", *CANDLE_TABLES]
+SENSORS = ("kafka_lag", "kafka_lag_quotes", "touched_days", "touched_days_quotes", "landing")
 MINUTE_MS = 60_000
 ALL_SUCCEEDED = ["2", "0", "2", "0"]  # targeted, in progress, succeeded, failed
 
@@ -150,9 +151,9 @@ def test_an_asset_page_tells_what_the_table_is_and_how_it_is_checked(
 
 def test_all_sensors_run(page: Page, demo: RunningDemo) -> None:
     page.goto(f"{demo.dagster}/automation")
-    for name in ("kafka_lag", "touched_days", "landing"):
+    for name in SENSORS:
         expect(page.get_by_text(name, exact=True)).to_be_visible()
-    expect(page.locator("[class*=formatSwitch] input:checked")).to_have_count(3)
+    expect(page.locator("[class*=formatSwitch] input:checked")).to_have_count(len(SENSORS))
     sensors = ui.ask(
         demo.dagster,
         """{ sensorsOrError(repositorySelector: {repositoryName: "__repository__",
@@ -160,7 +161,7 @@ def test_all_sensors_run(page: Page, demo: RunningDemo) -> None:
              ... on Sensors { results { name sensorState { status } } } } }""",
     )
     states = {s["name"]: s["sensorState"]["status"] for s in sensors["sensorsOrError"]["results"]}
-    assert states == dict.fromkeys(("kafka_lag", "touched_days", "landing"), "RUNNING")
+    assert states == dict.fromkeys(SENSORS, "RUNNING")
 
 
 def test_a_backfill_of_two_days_from_the_asset_page_gives_the_same_rows(
