@@ -51,18 +51,32 @@ def is_contract(symbol: str) -> bool:
     return symbol.count("-") > 1
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a symbol trades: decimals of price and quantity, and what a contract is worth, if one."""
+
+    price_decimals: int
+    quantity_decimals: int
+    contract_worth: int | None
+
+
+def terms(symbol: str) -> Terms:
+    """The terms of any canonical symbol."""
+    base = symbol.split("-")[0]
+    _, price_decimals, quantity_decimals = _LEVELS.get(base, _USUAL_LEVEL)
+    if is_contract(symbol):
+        return Terms(price_decimals, 0, _CONTRACT_WORTH.get(base, _USUAL_CONTRACT_WORTH))
+    return Terms(price_decimals, quantity_decimals, None)
+
+
 class SyntheticSymbol:
     """The market of one symbol. Equal arguments and calls give equal trades."""
 
     def __init__(self, symbol: str, start_us: int, seed: int) -> None:
-        base = symbol.split("-")[0]
-        level, self._price_decimals, self._quantity_decimals = _LEVELS.get(base, _USUAL_LEVEL)
-        self._contract_worth = None
-        if is_contract(symbol):
-            self._contract_worth = _CONTRACT_WORTH.get(base, _USUAL_CONTRACT_WORTH)
-            self._quantity_decimals = 0
+        level = _LEVELS.get(symbol.split("-")[0], _USUAL_LEVEL)[0]
+        self._terms = terms(symbol)
         self._random = Random(f"{seed} {symbol}")
-        self._ticks = int(Decimal(level).scaleb(self._price_decimals))
+        self._ticks = int(Decimal(level).scaleb(self._terms.price_decimals))
         self._next_id = start_us // _IDS_EVERY_US
         self._now_us = start_us
         self._owed = 0.0
@@ -90,9 +104,12 @@ class SyntheticSymbol:
 
     def _fill(self, time_us: int, step: int, buy: bool, limit_order: bool) -> Fill:
         ticks = max(1, self._ticks + (step if buy else -step))
-        price, decimals = Decimal(ticks).scaleb(-self._price_decimals), self._quantity_decimals
+        price, decimals = (
+            Decimal(ticks).scaleb(-self._terms.price_decimals),
+            self._terms.quantity_decimals,
+        )
         worth = self._random.expovariate(1 / _ORDER_WORTH) + 1
-        units = max(1, int(worth / (self._contract_worth or float(price)) * 10**decimals))
+        units = max(1, int(worth / (self._terms.contract_worth or float(price)) * 10**decimals))
         trade_id, self._next_id = self._next_id, self._next_id + 1
         quantity = Decimal(units).scaleb(-decimals)
         return Fill(trade_id, time_us, price, quantity, buy, limit_order)
