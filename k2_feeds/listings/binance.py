@@ -16,7 +16,6 @@ from k2_feeds.listings.listing import Listed, Listing, collect, decoded, names, 
 from k2_market.instruments import canonical_asset
 from k2_market.listing import FUTURE, PERPETUAL, SPOT, Instrument
 
-
 _CONTRACT = re.compile(r"PERP|\d{6}")
 
 
