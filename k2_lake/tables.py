@@ -14,7 +14,7 @@ from pyiceberg.table import Table
 from k2_market.errors import UnknownName
 from k2_market.exchanges import EXCHANGES, Exchange
 from k2_market.kinds import Kind
-from k2_market.records import CANDLE, RAW_FRAME, REJECTED, Record, with_day
+from k2_market.records import CANDLE, INSTRUMENT, RAW_FRAME, REJECTED, Record, with_day
 from k2_market.timeframes import TIMEFRAMES
 
 # Retries are ours: PyIceberg's own would commit the rows of a stale writer a second time.
@@ -46,8 +46,8 @@ class TableDef:
 
     @property
     def partition_columns(self) -> tuple[str, ...]:
-        """The identity partition columns: the day first."""
-        return (self.record.day, *self.record.partition)
+        """The identity partition columns: the day, where there is one, first."""
+        return tuple(c for c in (self.record.day, *self.record.partition) if c)
 
     @property
     def schema(self) -> pa.Schema:
@@ -82,6 +82,7 @@ def candle_name(timeframe: str) -> str:
 
 REJECTED_TABLE = "silver.rejected"
 TRADES_TABLE = gold_name(Kind.TRADES)
+INSTRUMENTS_TABLE = "gold.instruments"
 
 
 def _of_exchange(exchange: Exchange, kind: Kind) -> tuple[TableDef, TableDef]:
@@ -112,6 +113,7 @@ TABLES: dict[str, TableDef] = {
             )
             for kind in Kind
         ),
+        TableDef(INSTRUMENTS_TABLE, INSTRUMENT, "What exchanges list, and since when."),
         *(
             TableDef(candle_name(t), CANDLE, f"Candles of {t}: traded windows only.")
             for t in TIMEFRAMES

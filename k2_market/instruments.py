@@ -57,6 +57,9 @@ def split_pair(pair: str) -> tuple[str, str] | None:
     upper = pair.upper()
     if upper[:4] in _PREFIXED and upper[4:] in _PREFIXED:
         return _PREFIXED[upper[:4]], _PREFIXED[upper[4:]]
+    if upper[:3] in _RENAMED and upper[3:] in QUOTE_CURRENCIES:
+        # XBTUSD is no XB in TUSD.
+        return _RENAMED[upper[:3]], canonical_asset(upper[3:])
     for quote in QUOTE_CURRENCIES:
         if upper.endswith(quote) and len(upper) > len(quote):
             split = canonical_asset(upper[: -len(quote)]), canonical_asset(quote)

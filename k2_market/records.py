@@ -18,6 +18,7 @@ PRICE = pa.decimal128(18, 8)
 QUANTITY = pa.decimal128(28, 8)
 QUANTITY_SUM = pa.decimal128(38, 8)
 QUOTE_SUM = pa.decimal128(38, 16)
+STEP = pa.decimal128(38, 18)
 INSTANT = pa.timestamp("us", tz="UTC")
 
 
@@ -26,7 +27,8 @@ class Record:
     """A named Arrow schema together with what makes a row itself.
 
     ``key`` identifies a row, ``order`` is the order within a file, ``day`` is the UTC day a table
-    of this record is partitioned by, and ``partition`` lists further partition columns.
+    of this record is partitioned by (empty where it is by none), and ``partition`` lists further
+    partition columns.
     """
 
     name: str
@@ -229,6 +231,48 @@ CANDLE = Record(
     key=("exchange", "symbol", "window_start"),
     order=("symbol", "window_start"),
     day="window_date",
+    partition=("exchange",),
+)
+
+INSTRUMENT = Record(
+    name="Instrument",
+    doc="The terms of an instrument as its exchange listed them, for as long as they held.",
+    schema=pa.schema(
+        [
+            _field("exchange", pa.string(), "Venue and market."),
+            _field("symbol", pa.string(), "Canonical symbol, BASE-QUOTE or BASE-QUOTE-CONTRACT."),
+            _field("exchange_symbol", pa.string(), "The symbol in the exchange's streams."),
+            _field(
+                "names",
+                pa.list_(pa.field("element", pa.string(), nullable=False)),
+                "All names that the exchange has for it: XXBTZUSD, XBTUSD, XBT/USD, BTC/USD.",
+            ),
+            _field("base", pa.string(), "What is traded."),
+            _field("quote", pa.string(), "What it is priced in."),
+            _field("type", pa.string(), "spot, perpetual or future."),
+            _field("tick_size", STEP, "The smallest step of a price, in quote currency."),
+            _field("lot_size", STEP, "The smallest step of a quantity, in its own unit."),
+            _field("min_notional", STEP, "The least worth of an order, in quote.", nullable=True),
+            _field(
+                "contract_size",
+                STEP,
+                "What a contract is worth in contract_currency; null where quantities are in base.",
+                nullable=True,
+            ),
+            _field("contract_currency", pa.string(), "The currency of that worth.", nullable=True),
+            _field("status", pa.string(), "trading, else the exchange's word, in lower case."),
+            _field("valid_from", INSTANT, "When K2 first saw these terms, inclusive."),
+            _field(
+                "valid_to",
+                INSTANT,
+                "When it saw others, or none, exclusive; null while they hold.",
+                nullable=True,
+            ),
+        ]
+    ),
+    key=("exchange", "symbol", "valid_from"),
+    order=("symbol", "valid_from"),
+    day="",
     partition=("exchange",),
 )
 

@@ -27,6 +27,8 @@ from k2_market.instruments import canonical_asset, canonical_symbol, quote_curre
         ("XXDGXXBT", "DOGE-BTC"),
         ("XXBT/ZUSD", "BTC-USD"),
         ("XDGUSD", "DOGE-USD"),
+        ("XBTUSD", "BTC-USD"),
+        ("XBTTUSD", "BTC-TUSD"),
         ("XBTUSDT", "BTC-USDT"),
         ("USDTZUSD", "USDT-USD"),
         ("XTZUSD", "XTZ-USD"),
