@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 import pandera.polars as pandera
 import polars as pl
+import pyarrow as pa
 from dagster_duckdb import DuckDBResource
 from pandera.errors import SchemaErrors
 
@@ -93,19 +94,20 @@ def _spec(table: str, check: Check) -> dg.AssetCheckSpec:
 
 def conforms(schema: pandera.DataFrameSchema, lake: Lake, engine: Engine, scope: Scope) -> Verdict:
     """Whether every row in scope meets a Pandera schema; the failures that were found first."""
-    rows, failures = 0, []
+    rows, broken = 0, []
     for piece in scope.rows(lake, engine):
         rows += piece.num_rows
-        failures += _failures(schema, pl.DataFrame(piece))
-    figures: Mapping[str, int | str] = {"rows": rows, "failures": len(failures)}
-    if failures:
-        figures = {**figures, "first_failures": "\n".join(failures[:SHOWN])}
-    return Verdict(not failures, figures)
+        broken += failures(schema, piece)
+    figures: Mapping[str, int | str] = {"rows": rows, "failures": len(broken)}
+    if broken:
+        figures = {**figures, "first_failures": "\n".join(broken[:SHOWN])}
+    return Verdict(not broken, figures)
 
 
-def _failures(schema: pandera.DataFrameSchema, rows: pl.DataFrame) -> list[str]:
+def failures(schema: pandera.DataFrameSchema, rows: pa.Table) -> list[str]:
+    """What of these rows a schema does not allow: check, row and value."""
     try:
-        schema.validate(rows, lazy=True)
+        schema.validate(pl.DataFrame(rows), lazy=True)
     except SchemaErrors as errors:
         cases = errors.failure_cases.select("check", "index", "failure_case")
         return [f"{check}, row {index}: {value}" for check, index, value in cases.iter_rows()]

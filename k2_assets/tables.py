@@ -25,7 +25,8 @@ _TRADE_DAY = (
     "A partition is a UTC day of trading, whatever day its frames arrived on; where the page warns "
     "of missing upstream data, it only means that no frame arrived on the day of trading itself."
 )
-DAY_MEANS = {
+PARTITION_MEANS = {
+    "": "A partition is an exchange.",
     "ingest_date": "A partition is a UTC day of arrival in Kafka.",
     "trade_date": _TRADE_DAY,
     "quote_date": _TRADE_DAY,
@@ -39,21 +40,29 @@ def asset_key(table: str) -> dg.AssetKey:
 
 
 def table_asset(
-    table: str, *, deps: Sequence[str] = (), kinds: Iterable[str] = ()
+    table: str,
+    *,
+    deps: Sequence[str] = (),
+    kinds: Iterable[str] = (),
+    partitions: dg.PartitionsDefinition[str] = DAYS,
+    group: str | None = None,
 ) -> Callable[[Callable[..., Result]], dg.AssetsDefinition]:
-    """The decorator that makes a step the asset of a table, with all that its definition tells."""
+    """The decorator that makes a step the asset of a table, with all that its definition tells.
+
+    ``group`` is the table's namespace unless it is given.
+    """
     definition = table_def(table)
     return dg.asset(
         key=asset_key(table),
         deps=[asset_key(d) for d in deps],
-        partitions_def=DAYS,
-        group_name=definition.namespace,
+        partitions_def=partitions,
+        group_name=group or definition.namespace,
         kinds={"iceberg", "duckdb", *kinds},
         owners=OWNERS,
         description=(
             f"{definition.doc}\n\n{definition.record.doc} One row per "
             f"{', '.join(definition.record.key)}; partitioned by "
-            f"{', '.join(definition.partition_columns)}. {DAY_MEANS[definition.record.day]}"
+            f"{', '.join(definition.partition_columns)}. {PARTITION_MEANS[definition.record.day]}"
         ),
         metadata={
             "dagster/table_name": table,

@@ -16,6 +16,7 @@ from k2_cli.api import api
 from k2_cli.bronze import bronze
 from k2_cli.demo import demo
 from k2_cli.feed import feed
+from k2_cli.instruments import instruments
 from k2_cli.load import load
 from k2_cli.sql import sql
 from k2_cli.topics import topics
@@ -38,6 +39,7 @@ app.command("sql")(sql)
 app.command("api")(api)
 app.add_typer(bronze, name="bronze")
 app.add_typer(topics, name="topics")
+app.add_typer(instruments, name="instruments")
 
 
 def run() -> None:

@@ -2,7 +2,8 @@
 
 One port serves all: ``/stream`` and ``/ws`` as Binance spot, ``/market/stream`` and ``/market/ws``
 as USD-M futures, ``/binance_coinm/stream`` as COIN-M futures, ``/v2`` as Kraken, ``/coinbase`` and
-``/bitstamp``. ``/control`` shows and changes what they do wrong.
+``/bitstamp``. GETs of the exchanges' REST paths are answered there too.
+``/control`` shows and changes what they do wrong.
 
 Run as ``python -m k2_feeds.simulator --port 0``: prints its endpoint, ``ws://127.0.0.1:<port>``, on
 a line and serves until SIGTERM.
@@ -34,7 +35,9 @@ from k2_feeds.dialects.bitstamp import BitstampDialect
 from k2_feeds.dialects.coinbase import CoinbaseDialect
 from k2_feeds.dialects.dialect import Client, Dialect
 from k2_feeds.dialects.kraken import KrakenDialect
+from k2_feeds.dialects.listings import listing
 from k2_feeds.disturbances import Disturbances, parsed
+from k2_feeds.listings import LISTINGS
 from k2_feeds.simulated import SimulatedExchange, Simulator, publish, send
 from k2_feeds.simulator_control import CONTROL, control, too_many_requests
 from k2_feeds.synthetic import SYMBOLS, SyntheticMarket, is_contract
@@ -44,6 +47,8 @@ _STEP_S = 0.05
 _HEARTBEAT_S = 1.0
 # Where contracts trade, and nothing else does.
 _OF_CONTRACTS = ("binance_coinm",)
+# Whose list of instruments a GET of the path asks for.
+LISTED_AT = {listing.path: exchange for exchange, listing in LISTINGS.items()}
 
 
 @asynccontextmanager
@@ -57,8 +62,8 @@ async def serve(
 ) -> AsyncIterator[Simulator]:
     """Simulated exchanges while the context lasts; on leaving, connections are closed.
 
-    ``port`` 0 takes a free one. ``symbols`` are canonical; each trades
-    ``rate`` times a second on each exchange that has it: contracts on COIN-M, pairs on all others.
+    ``port`` 0 takes a free one. ``symbols`` are canonical; each trades ``rate`` times a second on
+    each exchange that has it: contracts on COIN-M, pairs on all others.
     """
     exchanges = _exchanges(symbols, seed)
     by_path = {path: e for e in exchanges.values() for path in e.dialect.paths}
@@ -72,6 +77,8 @@ async def serve(
         path = urlsplit(request.path).path
         if path == CONTROL:
             return control(simulator, connection, request)
+        if path in LISTED_AT:
+            return _listing(exchanges[LISTED_AT[path]], LISTED_AT[path], connection)
         if path not in by_path:
             return connection.respond(HTTPStatus.NOT_FOUND, "No exchange has this path.\n")
         return too_many_requests(by_path[path], connection)
@@ -89,6 +96,16 @@ async def serve(
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _listing(exchange: SimulatedExchange, name: str, connection: ServerConnection) -> Response:
+    refused = too_many_requests(exchange, connection)
+    if refused is not None:
+        return refused
+    response = connection.respond(HTTPStatus.OK, listing(name, exchange.market.symbols))
+    del response.headers["Content-Type"]
+    response.headers["Content-Type"] = "application/json"
+    return response
 
 
 def _exchanges(symbols: Sequence[str], seed: int) -> dict[str, SimulatedExchange]:

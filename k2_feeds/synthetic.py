@@ -121,6 +121,11 @@ class SyntheticMarket:
     def __init__(self, symbols: Iterable[str], start_us: int, seed: int) -> None:
         self._symbols = {s: SyntheticSymbol(s, start_us, seed) for s in symbols}
 
+    @property
+    def symbols(self) -> list[str]:
+        """What trades here, canonical."""
+        return list(self._symbols)
+
     def __contains__(self, symbol: object) -> bool:
         return symbol in self._symbols
 

@@ -47,6 +47,11 @@ def history(lake: Lake, exchange: str | None = None) -> tuple[Version, ...]:
     return _versions(lake, _files(lake.table(INSTRUMENTS_TABLE), exchange))
 
 
+def rows(lake: Lake, exchange: str | None = None) -> pa.Table:
+    """The rows of one exchange, or of all, by exchange, symbol and time."""
+    return _read(lake, _files(lake.table(INSTRUMENTS_TABLE), exchange))
+
+
 def resolve(versions: Iterable[Version], name: str) -> str:
     """The canonical symbol of a name in any spelling that rule or exchanges know.
 
@@ -69,16 +74,19 @@ def _files(table: Table, exchange: str | None) -> Files:
     return planned(table, INSTRUMENT.schema, where)
 
 
-def _versions(lake: Lake, files: Files) -> tuple[Version, ...]:
-    if not files.files:
-        return ()
-    rows = DuckDBEngine(io=lake.io).query(
+def _read(lake: Lake, files: Files) -> pa.Table:
+    return DuckDBEngine(io=lake.io).query(
         "select * from files order by exchange, symbol, valid_from",
         {"files": files},
         INSTRUMENT.schema,
     )
+
+
+def _versions(lake: Lake, files: Files) -> tuple[Version, ...]:
+    if not files.files:
+        return ()
     found = []
-    for row in rows.to_pylist():
+    for row in _read(lake, files).to_pylist():
         valid_from, valid_to = row.pop("valid_from"), row.pop("valid_to")
         terms = Instrument(**{**row, "names": tuple(row["names"])})
         found.append(Version(terms, valid_from, valid_to))

@@ -6,6 +6,7 @@ import dagster as dg
 
 from k2_assets.definitions import definitions
 from k2_market.kinds import Kind
+from k2_sensors.instruments import instruments
 from k2_sensors.kafka_lag import kafka_lag
 from k2_sensors.landing import landing
 from k2_sensors.touched_days import touched_days
@@ -14,6 +15,7 @@ SENSORS = [
     *(kafka_lag(kind) for kind in Kind),
     *(touched_days(kind) for kind in Kind),
     landing,
+    instruments,
 ]
 
 defs = dg.Definitions.merge(definitions(), dg.Definitions(sensors=SENSORS))

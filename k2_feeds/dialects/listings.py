@@ -14,9 +14,9 @@ from typing import Any
 from k2_feeds.synthetic import terms
 
 
-def listing(exchange: str, symbols: Sequence[str]) -> bytes:
+def listing(exchange: str, symbols: Sequence[str]) -> str:
     """The answer of ``exchange`` to the GET of its list, for these canonical symbols."""
-    return json.dumps(_ANSWERS[exchange](symbols)).encode()
+    return json.dumps(_ANSWERS[exchange](symbols))
 
 
 def _binance(symbols: Sequence[str]) -> Any:

@@ -11,6 +11,7 @@ import pytest
 
 from k2_assets.days import DAYS, day_of
 from k2_assets.definitions import ASSETS, definitions
+from k2_assets.instruments import LISTED
 from k2_assets.jobs import JOBS_OF
 from k2_assets.tables import OWNERS, asset_key
 from k2_lake.tables import TABLES
@@ -37,7 +38,8 @@ def test_there_is_an_asset_for_every_table_and_none_besides() -> None:
 @pytest.mark.parametrize("name", TABLES)
 def test_an_asset_tells_all_that_is_known_of_its_table(name: str) -> None:
     table, asset = TABLES[name], spec(name)
-    assert asset.group_name == table.namespace
+    by_exchange = name == "gold.instruments"
+    assert asset.group_name == ("reference" if by_exchange else table.namespace)
     assert {"iceberg", "duckdb"} <= asset.kinds
     assert list(asset.owners) == OWNERS
     assert asset.description is not None
@@ -50,7 +52,7 @@ def test_an_asset_tells_all_that_is_known_of_its_table(name: str) -> None:
         (f.name, str(f.type), f.nullable) for f in table.schema
     ]
     assert all(c.description for c in columns.columns)
-    assert definition(name).partitions_def == DAYS
+    assert definition(name).partitions_def == (LISTED if by_exchange else DAYS)
     assert definition(name).op.pool == name
 
 
@@ -67,13 +69,16 @@ def test_the_graph_goes_from_bronze_to_days() -> None:
         "gold.ohlcv_30m": {"gold.ohlcv_5m"},
         "gold.ohlcv_1h": {"gold.ohlcv_30m"},
         "gold.ohlcv_1d": {"gold.ohlcv_1h"},
+        "gold.instruments": set(),
     }
 
 
-def test_every_check_blocks_and_is_of_a_day() -> None:
+def test_every_check_blocks_and_is_of_a_day_where_its_table_has_days() -> None:
     checks = [s for c in definitions().asset_checks or [] for s in c.check_specs]  # type: ignore[union-attr]
     assert {".".join(c.asset_key.path) for c in checks} == set(TABLES) - {"silver.rejected"}
-    assert all(c.blocking and c.description and c.partitions_def == DAYS for c in checks)
+    assert all(c.blocking and c.description for c in checks)
+    without_days = {".".join(c.asset_key.path) for c in checks if c.partitions_def != DAYS}
+    assert without_days == {"gold.instruments"}
     assert len(checks) == 2 * (len(TABLES) - 1)
 
 
@@ -94,11 +99,13 @@ def test_jobs_and_sensors_are_there_by_name() -> None:
         *("tick", "ingest", "trade_day"),
         *("tick_quotes", "ingest_quotes", "quote_day"),
         "landing",
+        "instruments",
     }
     assert {s.name for s in defs.sensors or []} == {
         *("kafka_lag", "touched_days"),
         *("kafka_lag_quotes", "touched_days_quotes"),
         "landing",
+        "instruments",
     }
 
 
@@ -110,7 +117,7 @@ def tables_of(job: str) -> set[str]:
 def test_a_tick_of_trades_and_one_of_quotes_share_no_table_but_that_of_the_rejected() -> None:
     trades, quotes = tables_of("tick"), tables_of("tick_quotes")
     assert trades & quotes == {"silver.rejected"}
-    assert trades | quotes == set(TABLES)
+    assert trades | quotes == set(TABLES) - {"gold.instruments"}
     for kind, tick in (("trades", trades), ("quotes", quotes)):
         names = JOBS_OF[Kind(kind)]
         assert tables_of(names.ingest) | tables_of(names.day) == tick

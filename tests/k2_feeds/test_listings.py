@@ -232,7 +232,7 @@ def test_an_answer_without_instruments_is_refused(
 @pytest.mark.parametrize("exchange", EXCHANGES)
 def test_what_the_simulator_lists_is_what_trades_there(exchange: str) -> None:
     symbols = PERPETUALS if exchange == "binance_coinm" else PAIRS
-    listed = LISTINGS[exchange].read(listing(exchange, symbols))
+    listed = LISTINGS[exchange].read(listing(exchange, symbols).encode())
     assert listed.unreadable == {}
     assert {i.symbol for i in listed.instruments} == set(symbols)
     for found in listed.instruments:

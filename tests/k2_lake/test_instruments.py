@@ -22,7 +22,7 @@ KRAKEN = ("BTC-USD", "ETH-USD", "DOGE-USD", "SOL-USD")
 
 
 def listed(exchange: str, *symbols: str) -> list[Instrument]:
-    return list(LISTINGS[exchange].read(listing(exchange, symbols)).instruments)
+    return list(LISTINGS[exchange].read(listing(exchange, symbols).encode()).instruments)
 
 
 def test_refreshing_keeps_what_was_and_commits_only_what_changed(tmp_path: Path) -> None:
