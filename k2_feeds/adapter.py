@@ -126,7 +126,8 @@ class QuoteColumns:
 
     Prices and quantities are text, times as those of trades; a null ``timestamp`` says that the
     exchange gives none, and the time of receipt stands for it. A ``quote_id`` is unique within
-    exchange and symbol. Which quotes are crossed or locked is told from their prices later.
+    exchange and symbol; null, with a null ``source_sequence``, where the exchange numbers none: one
+    is made of time and content. Which quotes are crossed or locked is told from their prices later.
     """
 
     exchange_symbol: pa.Array[Any]

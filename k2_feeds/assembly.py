@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_feeds.adapter import Columns
+from k2_feeds.adapter import Columns, QuoteColumns
 from k2_feeds.faults import shown
 from k2_market import exact
 from k2_market.instruments import canonical_symbol, quote_currency
@@ -27,6 +27,8 @@ Refused = dict[int, tuple[str, str]]
 _CONDITIONS = QUOTE.schema.field("quote_conditions").type
 _DECIMALS = {kind: [f for f in kind.record.schema if pa.types.is_decimal(f.type)] for kind in Kind}
 _TIMES = ("timestamp", "event_time")
+_CONTENT = ("bid_price", "bid_quantity", "ask_price", "ask_quantity")
+_SECOND = pa.scalar(1_000_000, pa.int64())
 _CURES = {
     "unreadable_symbol": "the {name} names no pair of known currencies",
     "bad_decimal": "the {name} is no decimal number that fits with at most eight decimals",
@@ -69,8 +71,9 @@ def assemble(
         POSITION: position,
         **{name: origin[name] for name in COORDINATES},
     }
-    if kind is Kind.QUOTES:
+    if isinstance(columns, QuoteColumns):
         cells["quote_conditions"] = _conditions(cells["bid_price"], cells["ask_price"])
+        cells |= _identity(columns, cells, stated=times["timestamp"][0])
     schema = POSITIONED[kind]
     arrays = [cells[n] if n in cells else getattr(columns, n) for n in schema.names]
     refused = _refusals(
@@ -102,6 +105,26 @@ def _conditions(bid: Any, ask: Any) -> pa.Array[Any]:
     flags = [[CROSSED] if above else [LOCKED] if equal else None for above, equal in both]
     conditions: pa.Array[Any] = pa.array(flags, _CONDITIONS)
     return conditions
+
+
+def _identity(
+    columns: QuoteColumns, cells: dict[str, Any], *, stated: pa.Array[Any]
+) -> dict[str, pa.Array[Any]]:
+    """Ids and order of quotes; where the exchange numbers none, of their time and content.
+
+    See docs/decisions/0008-quotes-without-ids.md for what such an id can and cannot tell.
+    """
+    if not columns.quote_id.null_count:
+        return {}
+    micros = cells["timestamp"].cast(pa.int64())
+    second = pc.multiply(pc.divide(micros, _SECOND), _SECOND)
+    time: Any = pc.if_else(stated.is_valid(), micros, second)
+    parts = [part.cast(pa.string()) for part in (time, *(cells[name] for name in _CONTENT))]
+    made: Any = pc.binary_join_element_wise(*parts, " ")
+    return {
+        "quote_id": pc.coalesce(columns.quote_id, made),
+        "source_sequence": pc.coalesce(columns.source_sequence, micros),
+    }
 
 
 def _words(column: str) -> str:

@@ -82,6 +82,14 @@ def reading_of(
     return read(message) if channel is Channel(kind) else Reading(channel)
 
 
+def one_row(payload: bytes, kind: Kind, decode: Callable[[bytes], Any]) -> Reading:
+    """The reading of a frame of this kind that is one row: the row, or the fault of the frame."""
+    try:
+        return Reading(Channel(kind), rows=[(0, decode(payload))])
+    except WIRE_ERRORS as error:
+        return Reading(Channel(kind), faults=[fault(error, payload, WHOLE_FRAME)])
+
+
 def fault(error: BaseException, document: bytes | msgspec.Raw, frame_index: int) -> Fault:
     """The fault of a JSON document whose typed decoding raised ``error``."""
     if not isinstance(error, msgspec.ValidationError):

@@ -12,8 +12,9 @@ from websockets.protocol import State
 
 from k2_feeds.dialects.dialect import Client, Dialect
 from k2_feeds.disturbances import Disturbances
-from k2_feeds.synthetic import Fill, SyntheticMarket
+from k2_feeds.synthetic import Fill, SyntheticMarket, quote_after
 from k2_feeds.traded import Ranges
+from k2_market.kinds import Kind
 
 HISTORY = 100_000
 
@@ -56,7 +57,7 @@ class Simulator:
 
 
 def publish(exchange: SimulatedExchange, symbol: str, orders: list[list[Fill]]) -> None:
-    """Remember new trades of a symbol and write them to those who asked for them."""
+    """Remember new trades of a symbol; write them and their quotes to those who asked for them."""
     if not orders:
         return
     history = exchange.history.setdefault(symbol, deque(maxlen=HISTORY))
@@ -66,15 +67,25 @@ def publish(exchange: SimulatedExchange, symbol: str, orders: list[list[Fill]]) 
     orders = exchange.disturbances.shown(symbol, orders)
     heard = False
     for path in exchange.dialect.paths:
-        listeners = [
-            connection
-            for connection, client in exchange.clients.items()
-            if symbol in client.symbols and urlsplit(client.path).path == path
-        ]
+        listeners = _listeners(exchange, path, symbol, Kind.TRADES)
         frames = exchange.dialect.trades(path, symbol, orders)
         heard |= send(exchange, listeners, exchange.disturbances.disturb(frames))
+        if watchers := _listeners(exchange, path, symbol, Kind.QUOTES):
+            quotes = [quote_after(order[-1]) for order in orders if order]
+            books = exchange.dialect.quotes(path, symbol, quotes)
+            send(exchange, watchers, exchange.disturbances.disturb(books))
     if heard:
         exchange.sent[symbol].add_all(fill.trade_id for order in orders for fill in order)
+
+
+def _listeners(
+    exchange: SimulatedExchange, path: str, symbol: str, kind: Kind
+) -> list[ServerConnection]:
+    return [
+        connection
+        for connection, client in exchange.clients.items()
+        if symbol in client.symbols[kind] and urlsplit(client.path).path == path
+    ]
 
 
 def send(

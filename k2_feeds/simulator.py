@@ -1,6 +1,6 @@
-"""The exchanges on loopback: a WebSocket server with their addresses, messages and live trades.
+"""The exchanges on loopback: a WebSocket server with their addresses, messages, trades and quotes.
 
-One port serves all: ``/stream`` and ``/ws`` as Binance spot, ``/market/stream`` and ``/market/ws``
+One port serves all: ``/stream`` and ``/ws`` as Binance spot, ``/public/stream`` and ``/public/ws``
 as USD-M futures, ``/binance_coinm/stream`` as COIN-M futures, ``/v2`` as Kraken, ``/coinbase`` and
 ``/bitstamp``. GETs of the exchanges' REST paths are answered there too.
 ``/control`` shows and changes what they do wrong.
@@ -111,8 +111,8 @@ def _listing(exchange: SimulatedExchange, name: str, connection: ServerConnectio
 def _exchanges(symbols: Sequence[str], seed: int) -> dict[str, SimulatedExchange]:
     dialects: dict[str, Callable[[Callable[[str], bool]], Dialect]] = {
         "binance": BinanceDialect,
-        "binance_usdm": partial(BinanceDialect, prefix="/market", execution_type=True),
-        "binance_coinm": partial(BinanceDialect, prefix="/binance_coinm", execution_type=True),
+        "binance_usdm": partial(BinanceDialect, prefix="/public", futures=True),
+        "binance_coinm": partial(BinanceDialect, prefix="/binance_coinm", futures=True),
         "kraken": KrakenDialect,
         "coinbase": CoinbaseDialect,
         "bitstamp": lambda known: BitstampDialect(known, rejects=wrongs["bitstamp"].rejects),

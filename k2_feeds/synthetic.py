@@ -30,6 +30,8 @@ _CONTRACT_WORTH = {"BTC": 100}
 _USUAL_CONTRACT_WORTH = 10
 _ORDER_WORTH = 500.0  # quote currency, in the mean
 _MAX_FILLS = 5
+# Quantities of quotes, in the smallest units of the symbol.
+_MAX_UNITS, _PRIMES = 99_991, (7_919, 104_729)
 # An id per 10 us since 1970: below 100,000 trades a second no later start repeats an id.
 _IDS_EVERY_US = 10
 
@@ -67,6 +69,37 @@ def terms(symbol: str) -> Terms:
     if is_contract(symbol):
         return Terms(price_decimals, 0, _CONTRACT_WORTH.get(base, _USUAL_CONTRACT_WORTH))
     return Terms(price_decimals, quantity_decimals, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The best levels of the book after a trade, which was at one of them.
+
+    ``update_id`` grows within a symbol, with holes; ``time_us`` is in microseconds since 1970 UTC.
+    """
+
+    update_id: int
+    time_us: int
+    bid_price: Decimal
+    bid_quantity: Decimal
+    ask_price: Decimal
+    ask_quantity: Decimal
+    fill: Fill
+
+
+def quote_after(fill: Fill) -> Quote:
+    """The quote that a trade leaves behind: a tick wide, and the same whenever it is asked for."""
+    tick = Decimal(1).scaleb(_exponent(fill.price))
+    bid = fill.price - tick if fill.buy and fill.price > tick else fill.price
+    bid_quantity, ask_quantity = (
+        Decimal(1 + fill.trade_id * prime % _MAX_UNITS).scaleb(_exponent(fill.quantity))
+        for prime in _PRIMES
+    )
+    return Quote(fill.trade_id, fill.time_us, bid, bid_quantity, bid + tick, ask_quantity, fill)
+
+
+def _exponent(number: Decimal) -> int:
+    return int(number.as_tuple().exponent)
 
 
 class SyntheticSymbol:

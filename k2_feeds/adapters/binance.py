@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from k2_feeds.adapter import Answer, Channel, Limits, Liveness, Parser, Route, legs
-from k2_feeds.adapters import binance_trades
+from k2_feeds.adapters import binance_quotes, binance_trades
 from k2_feeds.faults import read_object, routed
 from k2_market.kinds import Kind
 
@@ -187,7 +187,10 @@ def _route_of_silent_event(message: dict[str, Any]) -> Route:
     return _stream_route(message["stream"].encode(errors="replace"))
 
 
-_PARSERS = {Kind.TRADES: binance_trades.parser(_route)}
+_PARSERS = {
+    Kind.TRADES: binance_trades.parser(_route),
+    Kind.QUOTES: binance_quotes.parser(_route),
+}
 
 # "The base endpoint is wss://stream.binance.com:9443 or wss://stream.binance.com:443", and
 # "wss://data-stream.binance.vision can be subscribed to receive only market data messages".

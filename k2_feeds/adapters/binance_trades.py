@@ -13,14 +13,14 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_feeds.adapter import WIRE_ERRORS, Channel, Parser, Reading, Route, TradeColumns
-from k2_feeds.faults import WHOLE_FRAME, fault, reading_of
+from k2_feeds.adapter import Parser, Reading, Route, TradeColumns
+from k2_feeds.faults import one_row, reading_of
 from k2_market.kinds import Kind
 from k2_market.records import TRADE
 
 # The last instant of the year 9999 in microseconds: more is no time in any unit Binance uses.
-_Time = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999_999)]
-_Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 2)]
+Time = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999_999)]
+Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 2)]
 _CONDITIONS = TRADE.schema.field("trade_conditions").type
 _VENDOR_DATA = TRADE.schema.field("vendor_data").type
 
@@ -28,12 +28,12 @@ _VENDOR_DATA = TRADE.schema.field("vendor_data").type
 class Trade(msgspec.Struct, tag_field="e", tag="trade", gc=False):
     """``{"e":"trade","E":1672515782136,"s":"BNBBTC","t":12345,"p":"0.001","q":"100",...}``."""
 
-    E: _Time
+    E: Time
     s: str
-    t: _Id
+    t: Id
     p: str
     q: str
-    T: _Time
+    T: Time
     m: bool
     X: str | None = None
 
@@ -41,14 +41,14 @@ class Trade(msgspec.Struct, tag_field="e", tag="trade", gc=False):
 class AggTrade(msgspec.Struct, tag_field="e", tag="aggTrade", gc=False):
     """Trades ``f`` to ``l`` of one taker at one price: ``{"e":"aggTrade","a":12345,...}``."""
 
-    E: _Time
+    E: Time
     s: str
-    a: _Id
+    a: Id
     p: str
     q: str
-    f: _Id
-    l: _Id  # noqa: E741 (the exchange's name)
-    T: _Time
+    f: Id
+    l: Id  # noqa: E741 (the exchange's name)
+    T: Time
     m: bool
 
 
@@ -74,11 +74,8 @@ def parser(route: Callable[[Any], Route]) -> Parser:
 def _reread(payload: bytes, message: Any) -> Reading:
     """A trade outside a combined stream, or a fault."""
     combined = isinstance(message, dict) and "data" in message
-    try:
-        row = _decode(payload).data if combined else _decode_bare(payload)
-    except WIRE_ERRORS as error:
-        return Reading(Channel.TRADES, faults=[fault(error, payload, WHOLE_FRAME)])
-    return Reading(Channel.TRADES, rows=[(0, row)])
+    decode = (lambda frame: _decode(frame).data) if combined else _decode_bare
+    return one_row(payload, Kind.TRADES, decode)
 
 
 def rows(decoded: Sequence[Combined]) -> tuple[list[int], list[int], list[Any]]:

@@ -13,12 +13,12 @@ from typing import Any
 import msgspec
 
 from k2_feeds.adapter import Answer, Channel, Limits, Liveness, Parser, Route, legs
-from k2_feeds.adapters import bitstamp_trades
+from k2_feeds.adapters import bitstamp_quotes, bitstamp_trades
 from k2_feeds.faults import read_object, routed
 from k2_market.kinds import Kind
 
-_TRADES = bitstamp_trades.CHANNEL
-_BOOKS = ("order_book_", "detail_order_book_", "diff_order_book_")
+_CHANNEL_OF = {Kind.TRADES: bitstamp_trades.CHANNEL, Kind.QUOTES: bitstamp_quotes.CHANNEL}
+_OTHER_BOOKS = ("detail_order_book_", "diff_order_book_")
 _ORDER_EVENTS = {"order_created", "order_changed", "order_deleted"}
 _CONTROL_EVENTS = {
     "bts:subscription_succeeded",
@@ -27,7 +27,7 @@ _CONTROL_EVENTS = {
     "bts:heartbeat",
     "bts:request_reconnect",
 }
-_CHANNEL, _TRADE_END = b'"channel":"', b'"event":"trade"}'
+_CHANNEL, _DATA_ENDS = b'"channel":"', (b'"event":"trade"}', b'"event":"data"}')
 _UNKNOWN = Route(Channel.UNKNOWN)
 
 # Silence means nothing: the server pings by WebSocket, and bts:heartbeat only answers the client's.
@@ -49,28 +49,28 @@ class Bitstamp:
 
     @property
     def parsers(self) -> Mapping[Kind, Parser]:
-        """Trades."""
+        """Trades and order books."""
         return _PARSERS
 
     def url(self, symbols: Sequence[str], kind: Kind, endpoint: str | None = None) -> str:  # noqa: ARG002
         """The host itself; ``<endpoint>/bitstamp`` where the endpoint is replaced."""
         return self.endpoint if endpoint is None else f"{endpoint}/bitstamp"
 
-    def subscribe(self, symbols: Sequence[str], kind: Kind) -> list[str]:  # noqa: ARG002
+    def subscribe(self, symbols: Sequence[str], kind: Kind) -> list[str]:
         """A message for each channel."""
         messages = [
             {"event": "bts:subscribe", "data": {"channel": channel}}
-            for channel in map(self._channel, symbols)
+            for channel in (self._channel(s, kind) for s in symbols)
         ]
         return [msgspec.json.encode(m).decode() for m in messages]
 
-    def awaited(self, symbols: Sequence[str], kind: Kind) -> frozenset[str]:  # noqa: ARG002
+    def awaited(self, symbols: Sequence[str], kind: Kind) -> frozenset[str]:
         """The channels. A pair that does not exist is acknowledged too, and then silent."""
-        return frozenset(map(self._channel, symbols))
+        return frozenset(self._channel(s, kind) for s in symbols)
 
     def answers(self, payload: bytes) -> list[Answer]:
         """``bts:subscription_succeeded`` with the channel, or ``bts:error``, mostly without one."""
-        if payload.endswith(_TRADE_END):
+        if payload.endswith(_DATA_ENDS):
             return []
         message = read_object(payload)
         channel = _text(message, "channel") or None
@@ -93,12 +93,12 @@ class Bitstamp:
         base, quote, contract = legs(symbol)
         return (f"{base}{quote}" + (f"-{contract}" if contract else "")).lower()
 
-    def _channel(self, symbol: str) -> str:
-        return _TRADES + self.exchange_symbol(symbol)
+    def _channel(self, symbol: str, kind: Kind) -> str:
+        return _CHANNEL_OF[kind] + self.exchange_symbol(symbol)
 
     def classify(self, payload: bytes) -> Route:
-        """By the end of a frame, where trades have channel and event, else by decoding."""
-        if payload.endswith(_TRADE_END):
+        """By the end of a frame, where data have channel and event, else by decoding."""
+        if payload.endswith(_DATA_ENDS):
             start = payload.rfind(_CHANNEL) + len(_CHANNEL)
             route = _usual_route(payload[start : payload.find(b'"', start)])
             if route.channel is not Channel.UNKNOWN:
@@ -110,12 +110,10 @@ def _route(message: Any) -> Route:
     if not isinstance(message, dict):
         return _UNKNOWN
     event, channel = message.get("event"), _text(message, "channel") or ""
-    if event == "trade":
+    if event in ("trade", "data"):
         return _usual_route(channel.encode(errors="replace"))
     if isinstance(event, str) and event in _CONTROL_EVENTS:
         return Route(Channel.CONTROL)
-    if event == "data" and channel.startswith(_BOOKS):
-        return Route(Channel.OTHER)
     if event == "funding_rate_saved" or (isinstance(event, str) and event in _ORDER_EVENTS):
         return Route(Channel.OTHER)
     return _UNKNOWN
@@ -123,8 +121,11 @@ def _route(message: Any) -> Route:
 
 @lru_cache(maxsize=8192)
 def _usual_route(channel: bytes) -> Route:
-    prefix, found, symbol = channel.decode(errors="replace").partition(_TRADES)
-    return Route(Channel.TRADES, symbol) if found and symbol and not prefix else _UNKNOWN
+    name = channel.decode(errors="replace")
+    for kind, prefix in _CHANNEL_OF.items():
+        if name.startswith(prefix) and name != prefix:
+            return Route(Channel(kind), name.removeprefix(prefix))
+    return Route(Channel.OTHER) if name.startswith(_OTHER_BOOKS) else _UNKNOWN
 
 
 def _text(found: Any, name: str) -> str | None:
@@ -132,6 +133,9 @@ def _text(found: Any, name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-_PARSERS = {Kind.TRADES: bitstamp_trades.parser(_route)}
+_PARSERS = {
+    Kind.TRADES: bitstamp_trades.parser(_route),
+    Kind.QUOTES: bitstamp_quotes.parser(_route),
+}
 
 BITSTAMP = Bitstamp()

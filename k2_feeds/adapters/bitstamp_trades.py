@@ -9,16 +9,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_feeds.adapter import (
-    WIRE_ERRORS,
-    Channel,
-    Parser,
-    Reading,
-    Route,
-    TradeColumns,
-    one_each,
-)
-from k2_feeds.faults import WHOLE_FRAME, fault, reading_of
+from k2_feeds.adapter import Parser, Reading, Route, TradeColumns, one_each
+from k2_feeds.faults import one_row, reading_of
 from k2_feeds.vendor_data import text_maps
 from k2_market.kinds import Kind
 from k2_market.records import TRADE
@@ -27,7 +19,7 @@ CHANNEL = "live_trades_"
 _CONDITIONS = TRADE.schema.field("trade_conditions").type
 _Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 # Seventeen digits of microseconds reach the year 5138.
-_Micros = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,17}$")]
+Micros = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,17}$")]
 
 
 class Trade(msgspec.Struct, gc=False):
@@ -39,7 +31,7 @@ class Trade(msgspec.Struct, gc=False):
     """
 
     id: _Id
-    microtimestamp: _Micros
+    microtimestamp: Micros
     price_str: str
     amount_str: str
     type: Literal[0, 1]
@@ -65,16 +57,11 @@ def parser(route: Callable[[Any], Route]) -> Parser:
     """The parser of trades; ``route`` tells what a decoded message is."""
 
     def reread(payload: bytes) -> Reading:
-        return reading_of(payload, Kind.TRADES, route, lambda _: _reread(payload))
+        return reading_of(
+            payload, Kind.TRADES, route, lambda _: one_row(payload, Kind.TRADES, _decode)
+        )
 
     return Parser(_decode, one_each, reread, _columns)
-
-
-def _reread(payload: bytes) -> Reading:
-    try:
-        return Reading(Channel.TRADES, rows=[(0, _decode(payload))])
-    except WIRE_ERRORS as error:
-        return Reading(Channel.TRADES, faults=[fault(error, payload, WHOLE_FRAME)])
 
 
 def _columns(rows: Sequence[Any]) -> TradeColumns:

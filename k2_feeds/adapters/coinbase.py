@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from k2_feeds.adapter import Answer, Channel, Limits, Liveness, Parser, Route, legs
-from k2_feeds.adapters import coinbase_trades
+from k2_feeds.adapters import coinbase_quotes, coinbase_trades
 from k2_feeds.faults import read_object, routed
 from k2_market.kinds import Kind
 
@@ -32,6 +32,9 @@ _TYPES = (
 _ADVANCED_TRADE = dict.fromkeys(("heartbeats", "subscriptions"), Channel.CONTROL) | dict.fromkeys(
     "l2_data ticker ticker_batch candles status".split(), Channel.OTHER
 )
+_CHANNEL_OF = {Kind.TRADES: "matches", Kind.QUOTES: "ticker"}
+_DATA = tuple(_CHANNEL_OF.values())
+_NO_ANSWER = (b'{"type":"match"', b'{"type":"ticker"', b'{"type":"heartbeat"')
 _TYPE, _PRODUCT = b'{"type":"', b'"product_id":"'
 _UNKNOWN = Route(Channel.UNKNOWN)
 _NOT_A_PRODUCT = " is not a valid product"
@@ -55,16 +58,16 @@ class Coinbase:
 
     @property
     def parsers(self) -> Mapping[Kind, Parser]:
-        """Trades."""
+        """Matches and tickers."""
         return _PARSERS
 
     def url(self, symbols: Sequence[str], kind: Kind, endpoint: str | None = None) -> str:  # noqa: ARG002
         """The host itself; ``<endpoint>/coinbase`` where the endpoint is replaced."""
         return self.endpoint if endpoint is None else f"{endpoint}/coinbase"
 
-    def subscribe(self, symbols: Sequence[str], kind: Kind) -> list[str]:  # noqa: ARG002
+    def subscribe(self, symbols: Sequence[str], kind: Kind) -> list[str]:
         """A message for each product: one that is not known fails the whole message it is in."""
-        return [_subscription(self.exchange_symbol(s)) for s in symbols]
+        return [_subscription(_CHANNEL_OF[kind], self.exchange_symbol(s)) for s in symbols]
 
     def awaited(self, symbols: Sequence[str], kind: Kind) -> frozenset[str]:  # noqa: ARG002
         """The products."""
@@ -72,10 +75,10 @@ class Coinbase:
 
     def answers(self, payload: bytes) -> list[Answer]:
         """``subscriptions`` with all products so far, or ``error`` with a reason that names one."""
-        if not payload.startswith((b'{"type":"match"', b'{"type":"heartbeat"')):
+        if not payload.startswith(_NO_ANSWER):
             message = read_object(payload)
             if message.get("type") == "subscriptions":
-                return [Answer(True, product) for product in _matched(message.get("channels"))]
+                return [Answer(True, product) for product in _listed(message.get("channels"))]
             if message.get("type") == "error":
                 return [_refusal(message)]
         return []
@@ -99,15 +102,18 @@ class Coinbase:
         return routed(payload, _route)
 
 
-def _subscription(product: str) -> str:
-    channels = [{"name": name, "product_ids": [product]} for name in ("matches", "heartbeat")]
+def _subscription(channel: str, product: str) -> str:
+    channels = [{"name": name, "product_ids": [product]} for name in (channel, "heartbeat")]
     return msgspec.json.encode({"type": "subscribe", "channels": channels}).decode()
 
 
-def _matched(channels: Any) -> list[str]:
-    """The products whose matches are subscribed, in the list of a ``subscriptions`` message."""
+def _listed(channels: Any) -> list[str]:
+    """The products whose data are subscribed, in the list of a ``subscriptions`` message.
+
+    A connection is of one kind, so it does not matter which.
+    """
     listed = channels if isinstance(channels, list) else []
-    found = [c for c in listed if isinstance(c, dict) and c.get("name") == "matches"]
+    found = [c for c in listed if isinstance(c, dict) and c.get("name") in _DATA]
     products = [
         p for c in found if isinstance(c.get("product_ids"), list) for p in c["product_ids"]
     ]
@@ -143,6 +149,9 @@ def _product(payload: bytes) -> bytes | None:
     return None if start < 0 or end < 0 else payload[start + len(_PRODUCT) : end]
 
 
-_PARSERS = {Kind.TRADES: coinbase_trades.parser(_route)}
+_PARSERS = {
+    Kind.TRADES: coinbase_trades.parser(_route),
+    Kind.QUOTES: coinbase_quotes.parser(_route),
+}
 
 COINBASE = Coinbase()

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from k2_feeds.adapter import Answer, Channel, Limits, Liveness, Parser, Route, legs
-from k2_feeds.adapters import kraken_trades
+from k2_feeds.adapters import kraken_quotes, kraken_trades
 from k2_feeds.faults import read_object, routed
 from k2_market.kinds import Kind
 
@@ -28,6 +28,11 @@ _CHANNELS = {
 )
 # Control messages of v1, which a session meets when it connects without /v2.
 _V1_EVENTS = ("heartbeat", "systemStatus", "subscriptionStatus", "pong", "error")
+# What to ask for. A ticker comes for every trade unless it is asked for changes of the best levels.
+_ASKED = {
+    Kind.TRADES: {"channel": "trade"},
+    Kind.QUOTES: {"channel": "ticker", "event_trigger": "bbo"},
+}
 _CHANNEL, _SYMBOL = b'{"channel":"', b'"symbol":"'
 _UNKNOWN = Route(Channel.UNKNOWN)
 
@@ -49,17 +54,17 @@ class Kraken:
 
     @property
     def parsers(self) -> Mapping[Kind, Parser]:
-        """Trades."""
+        """Trades and tickers."""
         return _PARSERS
 
     def url(self, symbols: Sequence[str], kind: Kind, endpoint: str | None = None) -> str:  # noqa: ARG002
         """``wss://ws.kraken.com/v2``."""
         return (endpoint or self.endpoint) + "/v2"
 
-    def subscribe(self, symbols: Sequence[str], kind: Kind) -> list[str]:  # noqa: ARG002
+    def subscribe(self, symbols: Sequence[str], kind: Kind) -> list[str]:
         """One message for all symbols; the snapshot of 50 trades fills what a reconnect missed."""
         names = [self.exchange_symbol(s) for s in symbols]
-        params = {"channel": "trade", "symbol": names, "snapshot": True}
+        params = {**_ASKED[kind], "symbol": names, "snapshot": True}
         return [msgspec.json.encode({"method": "subscribe", "params": params}).decode()]
 
     def awaited(self, symbols: Sequence[str], kind: Kind) -> frozenset[str]:  # noqa: ARG002
@@ -129,6 +134,9 @@ def _text(found: Any, name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-_PARSERS = {Kind.TRADES: kraken_trades.parser(_route)}
+_PARSERS = {
+    Kind.TRADES: kraken_trades.parser(_route),
+    Kind.QUOTES: kraken_quotes.parser(_route),
+}
 
 KRAKEN = Kraken()

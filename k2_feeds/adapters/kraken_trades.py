@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 import pyarrow as pa
 
-from k2_feeds.adapter import WIRE_ERRORS, Channel, Parser, Reading, Route, TradeColumns
-from k2_feeds.faults import WHOLE_FRAME, fault, reading_of
+from k2_feeds.adapter import Parser, Route, TradeColumns
+from k2_feeds.adapters.kraken_rows import every_row, rereading
 from k2_market.kinds import Kind
 from k2_market.records import TRADE
 
@@ -57,38 +57,8 @@ _decode = msgspec.json.Decoder(Frame).decode
 
 def parser(route: Callable[[Any], Route]) -> Parser:
     """The parser of trades; ``route`` tells what a decoded message is."""
-
-    def reread(payload: bytes) -> Reading:
-        return _reread(payload, route)
-
-    return Parser(_decode, _rows, reread, _columns)
-
-
-def _rows(decoded: Sequence[Frame]) -> tuple[list[int], list[int], list[Any]]:
-    """Every trade of every frame."""
-    frame = [i for i, f in enumerate(decoded) for _ in f.data]
-    index = [j for f in decoded for j in range(len(f.data))]
-    return frame, index, [row for f in decoded for row in f.data]
-
-
-def _reread(payload: bytes, route: Callable[[Any], Route]) -> Reading:
-    """The good and the bad rows of a frame of trades, or a frame of another channel."""
-    try:
-        envelope = _decode_envelope(payload)
-    except WIRE_ERRORS as error:
-        refusal = Reading(Channel.TRADES, faults=[fault(error, payload, WHOLE_FRAME)])
-        return reading_of(payload, Kind.TRADES, route, lambda _: refusal)
-    reading = Reading(Channel.TRADES)
-    for index, raw in enumerate(envelope.data):
-        _read_row(raw, index, reading)
-    return reading
-
-
-def _read_row(raw: msgspec.Raw, index: int, reading: Reading) -> None:
-    try:
-        reading.rows.append((index, _decode_trade(raw)))
-    except WIRE_ERRORS as error:
-        reading.faults.append(fault(error, raw, index))
+    reread = rereading(Kind.TRADES, route, _decode_envelope, _decode_trade)
+    return Parser(_decode, every_row, reread, _columns)
 
 
 def _columns(rows: Sequence[Any]) -> TradeColumns:

@@ -14,10 +14,12 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from k2_feeds.dialects.dialect import Client, dump, request
-from k2_feeds.synthetic import Fill
+from k2_feeds.synthetic import Fill, Quote
 from k2_market.instruments import canonical_symbol
+from k2_market.kinds import Kind
 
-_STREAM = re.compile(r"[a-z0-9_]+@trade")
+_STREAM = re.compile(r"([a-z0-9_]+)@(trade|bookTicker)")
+_KINDS = {"trade": Kind.TRADES, "bookTicker": Kind.QUOTES}
 
 
 @dataclass
@@ -25,12 +27,12 @@ class BinanceDialect:
     """Binance: ``<prefix>/stream`` names the stream in each frame, ``<prefix>/ws`` does not.
 
     An unknown symbol is acknowledged like any other and stays silent; a stream that cannot be one
-    is refused. ``execution_type`` adds X, as on USD-M futures.
+    is refused. ``futures`` adds X to trades, and event, E and T to book tickers.
     """
 
     known: Callable[[str], bool]
     prefix: str = ""
-    execution_type: bool = False
+    futures: bool = False
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -55,31 +57,46 @@ class BinanceDialect:
         if asked["method"] == "SUBSCRIBE":
             self._subscribe(client, streams)
         else:
-            client.symbols -= {_of_stream(s) for s in streams}
+            for kind, symbol in map(_of_stream, streams):
+                client.symbols[kind].discard(symbol)
         return [dump({"result": None, "id": number})]
 
     def trades(self, path: str, symbol: str, orders: list[list[Fill]]) -> list[str]:
         """A frame for each fill."""
         name = exchange_symbol(symbol)
         events = [self._event(name, fill) for order in orders for fill in order]
-        if path.endswith("/ws"):
-            return events
-        return [f'{{"stream":"{name.lower()}@trade","data":{event}}}' for event in events]
+        return _framed(path, f"{name.lower()}@trade", events)
+
+    def quotes(self, path: str, symbol: str, quotes: list[Quote]) -> list[str]:
+        """A frame for each quote."""
+        name = exchange_symbol(symbol)
+        events = [self._book_ticker(name, quote) for quote in quotes]
+        return _framed(path, f"{name.lower()}@bookTicker", events)
 
     def heartbeat(self, client: Client, now: datetime) -> list[str]:  # noqa: ARG002
         """Nothing: Binance pings by WebSocket."""
         return []
 
     def _subscribe(self, client: Client, streams: list[str]) -> None:
-        client.symbols |= {s for s in map(_of_stream, streams) if self.known(s)}
+        for kind, symbol in map(_of_stream, streams):
+            if self.known(symbol):
+                client.symbols[kind].add(symbol)
 
     def _event(self, name: str, fill: Fill) -> str:
         time = fill.time_us // 1000
         event: dict[str, Any] = {"e": "trade", "E": time, "s": name, "t": fill.trade_id}
         event |= {"p": f"{fill.price:f}", "q": f"{fill.quantity:f}", "T": time}
         event["m"] = not fill.buy
-        event |= {"X": "MARKET"} if self.execution_type else {"M": True}
+        event |= {"X": "MARKET"} if self.futures else {"M": True}
         return dump(event)
+
+    def _book_ticker(self, name: str, quote: Quote) -> str:
+        event: dict[str, Any] = {"e": "bookTicker"} if self.futures else {}
+        event |= {"u": quote.update_id, "s": name}
+        event |= {"b": f"{quote.bid_price:f}", "B": f"{quote.bid_quantity:f}"}
+        event |= {"a": f"{quote.ask_price:f}", "A": f"{quote.ask_quantity:f}"}
+        time = quote.time_us // 1000
+        return dump(event | ({"T": time, "E": time} if self.futures else {}))
 
 
 def exchange_symbol(symbol: str) -> str:
@@ -87,5 +104,15 @@ def exchange_symbol(symbol: str) -> str:
     return symbol.replace("-", "", 1).replace("-", "_")
 
 
-def _of_stream(stream: str) -> str:
-    return canonical_symbol(stream.partition("@")[0]) or ""
+def _framed(path: str, stream: str, events: list[str]) -> list[str]:
+    if path.endswith("/ws"):
+        return events
+    return [f'{{"stream":"{stream}","data":{event}}}' for event in events]
+
+
+def _of_stream(stream: str) -> tuple[Kind, str]:
+    """Kind and canonical symbol of a stream, an empty one where there is no such stream."""
+    found = _STREAM.fullmatch(stream)
+    if found is None:
+        return Kind.TRADES, ""
+    return _KINDS[found[2]], canonical_symbol(found[1]) or ""

@@ -1,7 +1,7 @@
 """Coinbase's server.
 
 Sources: "Exchange WebSocket Overview" (Subscribe, Errors), "Exchange WebSocket Channels"
-(Heartbeat, Match).
+(Heartbeat, Match, Ticker).
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ from typing import Any
 from uuid import UUID
 
 from k2_feeds.dialects.dialect import Client, dump, iso, iso_us, request
-from k2_feeds.synthetic import Fill
+from k2_feeds.synthetic import Fill, Quote, quote_after
+from k2_market.kinds import Kind
+
+_KINDS = {"matches": Kind.TRADES, "ticker": Kind.QUOTES}
 
 
 @dataclass
 class CoinbaseDialect:
-    """Coinbase: every answer lists all subscriptions; the last match before comes first.
+    """Coinbase: every answer lists all subscriptions; the last match or ticker before comes first.
 
-    An unknown product fails the message that it is in. ``matches`` brings ``heartbeat`` with it.
+    An unknown product fails the message that it is in. Any channel brings ``heartbeat`` with it.
     """
 
     known: Callable[[str], bool]
@@ -41,10 +44,9 @@ class CoinbaseDialect:
         unknown = sorted(p for p in products if not self.known(p))
         if unknown or not products:
             return [_error(f"{''.join(unknown[:1])} is not a valid product")]
-        new = sorted(products - client.symbols)
-        client.symbols |= products
-        last = [_match("last_match", p, self._last[p]) for p in new if p in self._last]
-        return [_subscriptions(client), *last]
+        kinds = [kind for name, kind in _KINDS.items() if name in [c.get("name") for c in channels]]
+        newest = [frame for kind in kinds for frame in self._subscribe(client, kind, products)]
+        return [_subscriptions(client), *newest]
 
     def trades(self, path: str, symbol: str, orders: list[list[Fill]]) -> list[str]:  # noqa: ARG002
         """A match for each fill."""
@@ -53,9 +55,24 @@ class CoinbaseDialect:
             self._last[symbol] = fills[-1]
         return [_match("match", symbol, fill) for fill in fills]
 
+    def quotes(self, path: str, symbol: str, quotes: list[Quote]) -> list[str]:  # noqa: ARG002
+        """A ticker for each quote."""
+        return [_ticker(symbol, quote) for quote in quotes]
+
     def heartbeat(self, client: Client, now: datetime) -> list[str]:
         """One for each product."""
-        return [self._beat(product, now) for product in sorted(client.symbols)]
+        return [self._beat(product, now) for product in sorted(_products(client))]
+
+    def _subscribe(self, client: Client, kind: Kind, products: set[str]) -> list[str]:
+        new = sorted(products - client.symbols[kind])
+        client.symbols[kind] |= products
+        return [self._newest(kind, product) for product in new if product in self._last]
+
+    def _newest(self, kind: Kind, product: str) -> str:
+        last = self._last[product]
+        if kind is Kind.QUOTES:
+            return _ticker(product, quote_after(last))
+        return _match("last_match", product, last)
 
     def _beat(self, product: str, now: datetime) -> str:
         last = self._last[product].trade_id if product in self._last else 0
@@ -73,10 +90,25 @@ def _match(kind: str, product: str, fill: Fill) -> str:
     return dump({**message, "time": iso_us(fill.time_us)})
 
 
+def _ticker(product: str, quote: Quote) -> str:
+    fill = quote.fill
+    message: dict[str, Any] = {"type": "ticker", "sequence": quote.update_id}
+    message |= {"product_id": product, "price": f"{fill.price:f}"}
+    message |= {"best_bid": f"{quote.bid_price:f}", "best_bid_size": f"{quote.bid_quantity:f}"}
+    message |= {"best_ask": f"{quote.ask_price:f}", "best_ask_size": f"{quote.ask_quantity:f}"}
+    message |= {"side": "buy" if fill.buy else "sell", "time": iso_us(quote.time_us)}
+    return dump({**message, "trade_id": fill.trade_id, "last_size": f"{fill.quantity:f}"})
+
+
 def _subscriptions(client: Client) -> str:
-    products = sorted(client.symbols)
-    channels = [{"name": name, "product_ids": products} for name in ("matches", "heartbeat")]
+    listed = {name: client.symbols[kind] for name, kind in _KINDS.items()}
+    listed["heartbeat"] = _products(client)
+    channels = [{"name": n, "product_ids": sorted(p)} for n, p in listed.items() if p]
     return dump({"type": "subscriptions", "channels": channels})
+
+
+def _products(client: Client) -> set[str]:
+    return set().union(*client.symbols.values())
 
 
 def _error(reason: str) -> str:

@@ -11,18 +11,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from k2_feeds.synthetic import Fill
+from k2_feeds.synthetic import Fill, Quote
+from k2_market.kinds import Kind
 
 
 @dataclass
 class Client:
-    """What a connection asked for: its path with query, and canonical symbols by format.
+    """What a connection asked for: its path with query, and canonical symbols by kind.
 
     ``since`` is the loop's time of its beginning.
     """
 
     path: str
-    symbols: set[str] = field(default_factory=set)
+    symbols: dict[Kind, set[str]] = field(default_factory=lambda: {kind: set() for kind in Kind})
     since: float = 0.0
 
 
@@ -41,6 +42,9 @@ class Dialect(Protocol):
 
     def trades(self, path: str, symbol: str, orders: list[list[Fill]]) -> list[str]:
         """The frames of these orders on connections of this path."""
+
+    def quotes(self, path: str, symbol: str, quotes: list[Quote]) -> list[str]:
+        """The frames of these quotes on connections of this path."""
 
     def heartbeat(self, client: Client, now: datetime) -> list[str]:
         """What it sends to a client every second."""

@@ -9,10 +9,12 @@ from datetime import datetime
 from typing import Any
 
 from k2_feeds.dialects.dialect import Client, dump, iso, iso_us, request
-from k2_feeds.synthetic import Fill
+from k2_feeds.synthetic import Fill, Quote, quote_after
 from k2_market.instruments import canonical_symbol
+from k2_market.kinds import Kind
 
 _SNAPSHOT_TRADES = 50
+_KINDS = {"trade": Kind.TRADES, "ticker": Kind.QUOTES}
 
 
 @dataclass
@@ -37,7 +39,7 @@ class KrakenDialect:
         if asked.get("method") == "ping":
             return [dump({"method": "pong", **times})]
         params = asked.get("params", {})
-        if asked.get("method") != "subscribe" or params.get("channel") != "trade":
+        if asked.get("method") != "subscribe" or params.get("channel") not in _KINDS:
             return [dump({"error": "Unsupported request", "success": False, **times})]
         answers = [self._subscribe(client, name, params, times) for name in params["symbol"]]
         return [frame for frames in answers for frame in frames]
@@ -47,6 +49,10 @@ class KrakenDialect:
         recent = self._recent.setdefault(symbol, deque(maxlen=_SNAPSHOT_TRADES))
         recent.extend(fill for order in orders for fill in order)
         return [_trade_frame("update", symbol, order) for order in orders]
+
+    def quotes(self, path: str, symbol: str, quotes: list[Quote]) -> list[str]:  # noqa: ARG002
+        """A frame for each quote."""
+        return [_ticker_frame("update", symbol, quote) for quote in quotes]
 
     def heartbeat(self, client: Client, now: datetime) -> list[str]:  # noqa: ARG002
         """Always the same."""
@@ -60,13 +66,21 @@ class KrakenDialect:
             error = f"Currency pair not supported {name}"
             refusal = {"error": error, "method": "subscribe", "success": False, "symbol": name}
             return [dump({**refusal, **times})]
-        client.symbols.add(symbol)
+        kind = _KINDS[params["channel"]]
+        client.symbols[kind].add(symbol)
         snapshot = params.get("snapshot", True)
-        result = {"channel": "trade", "snapshot": snapshot, "symbol": name}
+        result = {k: params[k] for k in ("channel", "event_trigger") if k in params}
+        result |= {"snapshot": snapshot, "symbol": name}
         accepted = {"method": "subscribe", "result": result, "success": True, **times}
+        return [dump(accepted), *(self._newest(kind, symbol) if snapshot else [])]
+
+    def _newest(self, kind: Kind, symbol: str) -> list[str]:
         recent = list(self._recent.get(symbol, ()))
-        newest = [_trade_frame("snapshot", symbol, recent)] if snapshot and recent else []
-        return [dump(accepted), *newest]
+        if not recent:
+            return []
+        if kind is Kind.QUOTES:
+            return [_ticker_frame("snapshot", symbol, quote_after(recent[-1]))]
+        return [_trade_frame("snapshot", symbol, recent)]
 
 
 def _trade_frame(kind: str, symbol: str, fills: list[Fill]) -> str:
@@ -82,3 +96,13 @@ def _trade_row(name: str, fill: Fill) -> str:
         f'"qty":{fill.quantity:f},"ord_type":"{"limit" if fill.limit_order else "market"}",'
         f'"trade_id":{fill.trade_id},"timestamp":"{iso_us(fill.time_us)}"}}'
     )
+
+
+def _ticker_frame(kind: str, symbol: str, quote: Quote) -> str:
+    row = (
+        f'{{"symbol":"{symbol.replace("-", "/")}","bid":{quote.bid_price:f},'
+        f'"bid_qty":{quote.bid_quantity:f},"ask":{quote.ask_price:f},'
+        f'"ask_qty":{quote.ask_quantity:f},"last":{quote.fill.price:f},'
+        f'"timestamp":"{iso_us(quote.time_us)}"}}'
+    )
+    return f'{{"channel":"ticker","type":"{kind}","data":[{row}]}}'

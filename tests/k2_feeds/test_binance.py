@@ -167,8 +167,9 @@ def test_a_symbol_beyond_ascii_is_a_symbol() -> None:
 
 def test_addresses_differ_by_market_and_can_be_replaced() -> None:
     assert BINANCE.url(["BTC-USDT"], Kind.TRADES) == "wss://stream.binance.com:9443/stream"
-    assert USDM.url(["BTC-USDT"], Kind.TRADES) == "wss://fstream.binance.com/market/stream"
-    assert USDM.url([], Kind.TRADES, "ws://127.0.0.1:9000") == "ws://127.0.0.1:9000/market/stream"
+    for kind in Kind:
+        assert USDM.url(["BTC-USDT"], kind) == "wss://fstream.binance.com/public/stream"
+        assert USDM.url([], kind, "ws://127.0.0.1:9000") == "ws://127.0.0.1:9000/public/stream"
     assert COINM.url(["BTC-USD-PERP"], Kind.TRADES) == "wss://dstream.binance.com/stream"
     assert (
         COINM.url([], Kind.TRADES, "ws://127.0.0.1:9000")

@@ -115,7 +115,7 @@ def test_what_is_no_trade_is_counted() -> None:
         (TRADE, Route(Channel.TRADES, "btcusd")),
         (json.dumps(json.loads(TRADE)).encode(), Route(Channel.TRADES, "btcusd")),
         (b'{"event":"trade","channel":"live_trades_a","data":{}}', Route(Channel.TRADES, "a")),
-        (BOOK, Route(Channel.OTHER)),
+        (BOOK, Route(Channel.QUOTES, "btcusd")),
         (ORDER, Route(Channel.OTHER)),
         (b'{"event":"funding_rate_saved","channel":"x"}', Route(Channel.OTHER)),
         (b'{"event":"data","channel":"neverHeardOf"}', Route(Channel.UNKNOWN)),

@@ -13,7 +13,7 @@ from k2_feeds.adapters import ADAPTERS, adapter
 from k2_feeds.parsing import Parsed
 from k2_market.errors import UnknownName
 from k2_market.kinds import Kind
-from k2_market.records import RAW_FRAME, REJECTED, TRADE
+from k2_market.records import RAW_FRAME, REJECTED
 from tests.frames import bronze_rows, frame_table
 
 RECEIVED = 1723161255400000
@@ -43,6 +43,25 @@ BITSTAMP = (
     b'"buy_order_id":1,"sell_order_id":2},"channel":"live_trades_btcusd","event":"trade"}'
 )
 COINM = BINANCE.replace(b"btcusdt", b"btcusd_perp").replace(b"BTCUSDT", b"BTCUSD_PERP")
+BOOK_TICKER = (
+    b'{"stream":"btcusdt@bookTicker","data":'
+    b'{"u":400900217,"s":"BTCUSDT","b":"61837.63","B":"31.21","a":"61837.64","A":"1.5"}}'
+)
+TICKER = (
+    b'{"type":"ticker","sequence":37475248783,"product_id":"BTC-USD","price":"61837.63",'
+    b'"best_bid":"61837.00","best_bid_size":"0.4","best_ask":"61838.00","best_ask_size":"1.5",'
+    b'"side":"buy","time":"2024-08-08T21:16:00.512060Z","trade_id":370843401}'
+)
+BOOK = (
+    b'{"data":{"timestamp":"1723161255","microtimestamp":"1723161255342041",'
+    b'"bids":[["61837.00","0.4"],["61836.00","1"]],"asks":[["61838.00","1.5"]]},'
+    b'"channel":"order_book_btcusd","event":"data"}'
+)
+LEVEL_1 = b'{"channel":"ticker","type":"update","data":[%s]}'
+BBO = (
+    b'{"symbol":"BTC/USD","bid":61837.0,"bid_qty":2.5,"ask":61838.0,"ask_qty":3.2,"last":1,'
+    b'"timestamp":"2024-08-08T21:16:00.512060Z"}'
+)
 USUAL = {
     "binance": [BINANCE, BARE, AGGREGATED, b'{"result":null,"id":1}', b'{"lastUpdateId":1}'],
     "binance_usdm": [BINANCE, BINANCE.replace(b'"m":', b'"X":"NA","m":'), AGGREGATED],
@@ -60,24 +79,33 @@ USUAL = {
     ],
     "kraken": [KRAKEN, KRAKEN_TWO, b'{"channel":"heartbeat"}', b'{"channel":"book","data":[]}'],
 }
+# Quotes, and a frame in which only one row or side can be read.
+QUOTES = {
+    "binance": [BOOK_TICKER, BOOK_TICKER[len(b'{"stream":"btcusdt@bookTicker","data":') : -1]],
+    "binance_usdm": [BOOK_TICKER.replace(b'"u":', b'"e":"bookTicker","T":1723161255342,"u":')],
+    "binance_coinm": [BOOK_TICKER.replace(b'"61837.64","A":"1.5"', b'"0","A":"0"')],
+    "coinbase": [TICKER],
+    "bitstamp": [BOOK, BOOK.replace(b'[["61838.00","1.5"]]', b"[]")],
+    "kraken": [LEVEL_1 % BBO, LEVEL_1 % (BBO + b"," + BBO.replace(b"61838.0", b"0"))],
+}
 
 
 def table(payloads: list[bytes], received_us: int = RECEIVED) -> pa.Table:
     return bronze_rows(frame_table([(p, received_us) for p in payloads]))
 
 
-def parse(exchange: str, *payloads: bytes) -> Parsed:
-    return parsing.parse(exchange, Kind.TRADES, table(list(payloads)))
+def parse(exchange: str, *payloads: bytes, kind: Kind = Kind.TRADES) -> Parsed:
+    return parsing.parse(exchange, kind, table(list(payloads)))
 
 
-def assert_none_is_lost(parsed: Parsed, frames: int) -> None:
+def assert_none_is_lost(parsed: Parsed, frames: int, kind: Kind = Kind.TRADES) -> None:
     rows = pa.concat_tables(
         [t.select(["kafka_offset", "frame_index"]) for t in (parsed.rows, parsed.rejected)]
     ).to_pylist()
     assert len({(row["kafka_offset"], row["frame_index"]) for row in rows}) == len(rows)
     told = {row["kafka_offset"] for row in rows}
     assert len(told) + parsed.control + parsed.other == frames
-    assert parsed.rows.schema.equals(TRADE.schema)
+    assert parsed.rows.schema.equals(kind.record.schema)
     assert parsed.rejected.schema.equals(REJECTED.schema)
     parsed.rows.validate(full=True)
     parsed.rejected.validate(full=True)
@@ -151,10 +179,20 @@ def test_the_place_of_a_frame_in_kafka_is_kept_whatever_its_order() -> None:
     assert parsed.rejected["frame_index"].to_pylist() == [-1, -1]
 
 
+@pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("exchange", ADAPTERS)
-def test_no_frames_give_empty_tables(exchange: str) -> None:
-    parsed = parsing.parse(exchange, Kind.TRADES, RAW_FRAME.schema.empty_table())
-    assert_none_is_lost(parsed, 0)
+def test_no_frames_give_empty_tables(exchange: str, kind: Kind) -> None:
+    parsed = parsing.parse(exchange, kind, RAW_FRAME.schema.empty_table())
+    assert_none_is_lost(parsed, 0, kind)
+
+
+@pytest.mark.parametrize("exchange", ADAPTERS)
+def test_frames_of_the_other_kind_are_counted_and_never_rows(exchange: str) -> None:
+    quotes, trades = QUOTES[exchange], USUAL[exchange][:1]
+    for kind, foreign in ((Kind.TRADES, quotes), (Kind.QUOTES, trades)):
+        parsed = parse(exchange, *foreign, kind=kind)
+        assert (len(parsed.rows), len(parsed.rejected)) == (0, 0)
+        assert (parsed.control, parsed.other) == (0, len(foreign))
 
 
 def test_an_unknown_exchange_is_named() -> None:
@@ -175,24 +213,24 @@ def _mutated(draw: st.DrawFn, frames: list[bytes]) -> bytes:
 
 
 def _batches(exchange: str) -> st.SearchStrategy[list[bytes]]:
-    one = st.one_of(st.sampled_from(USUAL[exchange]), _mutated(USUAL[exchange]), st.binary())
+    usual = USUAL[exchange] + QUOTES[exchange]
+    one = st.one_of(st.sampled_from(usual), _mutated(usual), st.binary())
     return st.lists(one, max_size=8)
 
 
+@pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("exchange", ADAPTERS)
-def test_a_batch_gives_what_its_frames_give_alone(exchange: str) -> None:
+def test_a_batch_gives_what_its_frames_give_alone(exchange: str, kind: Kind) -> None:
     @settings(max_examples=150, deadline=None)
     @given(_batches(exchange))
     def check(payloads: list[bytes]) -> None:
         frames = table(payloads)
-        parsed = parsing.parse(exchange, Kind.TRADES, frames)
-        assert_none_is_lost(parsed, len(payloads))
-        alone = [
-            parsing.parse(exchange, Kind.TRADES, frames.slice(i, 1)) for i in range(len(payloads))
-        ]
+        parsed = parsing.parse(exchange, kind, frames)
+        assert_none_is_lost(parsed, len(payloads), kind)
+        alone = [parsing.parse(exchange, kind, frames.slice(i, 1)) for i in range(len(payloads))]
         assert parsed.control == sum(one.control for one in alone)
         assert parsed.other == sum(one.other for one in alone)
-        empty = Parsed(TRADE.schema.empty_table(), REJECTED.schema.empty_table(), 0, 0)
+        empty = Parsed(kind.record.schema.empty_table(), REJECTED.schema.empty_table(), 0, 0)
         for name in ("rows", "rejected"):
             parts = pa.concat_tables([getattr(one, name) for one in (*alone, empty)])
             assert getattr(parsed, name).equals(parts)
@@ -222,6 +260,7 @@ def test_no_document_makes_an_adapter_raise(exchange: str) -> None:
         venue.classify(payload)
         venue.answers(payload)
         venue.announces_close(payload)
-        assert_none_is_lost(parse(exchange, payload), 1)
+        for kind in Kind:
+            assert_none_is_lost(parse(exchange, payload, kind=kind), 1, kind)
 
     check()

@@ -7,7 +7,9 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections import defaultdict
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,24 +20,35 @@ from hypothesis import strategies as st
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from k2_feeds import parsing
 from k2_feeds.adapter import Channel
 from k2_feeds.adapters import ADAPTERS, adapter
 from k2_feeds.simulator import serve
-from k2_feeds.synthetic import PAIRS, PERPETUALS, SyntheticMarket, SyntheticSymbol
+from k2_feeds.synthetic import (
+    PAIRS,
+    PERPETUALS,
+    Fill,
+    SyntheticMarket,
+    SyntheticSymbol,
+    quote_after,
+)
 from k2_market.kinds import Kind
+from tests.frames import bronze_rows, frame_table
 
 START_US = 1_790_000_000_000_000
 
 
-async def _listen(exchange: str, symbols: list[str], count: int, rate: float) -> list[bytes]:
+async def _listen(
+    exchange: str, symbols: list[str], count: int, rate: float, kind: Kind = Kind.TRADES
+) -> list[bytes]:
     venue = adapter(exchange)
     async with (
         serve(symbols=(*PAIRS[:4], *PERPETUALS[:2]), rate=rate) as simulator,
         connect(
-            venue.url(symbols, Kind.TRADES, simulator.endpoint), proxy=None, close_timeout=0.2
+            venue.url(symbols, kind, simulator.endpoint), proxy=None, close_timeout=0.2
         ) as socket,
     ):
-        for message in venue.subscribe(symbols, Kind.TRADES):
+        for message in venue.subscribe(symbols, kind):
             await socket.send(message)
         return [await socket.recv(decode=False) for _ in range(count)]
 
@@ -67,16 +80,93 @@ def test_trades_are_read_by_the_adapter_without_a_gap_in_their_ids(exchange: str
     columns = parser.columns(rows)
     ids, times = defaultdict(list), defaultdict(list)
     names = columns.exchange_symbol.to_pylist()
-    for name, sequence, time in zip(
+    for name, sequence, at in zip(
         names, columns.source_sequence.to_pylist(), columns.timestamp.to_pylist(), strict=True
     ):
         ids[name].append(sequence)
-        times[name].append(time)
+        times[name].append(at)
     assert set(ids) == {venue.exchange_symbol(symbol) for symbol in symbols}
     for name in ids:
         assert all(b == a + 1 for a, b in pairwise(ids[name]))
         assert times[name] == sorted(times[name])
         assert len(set(times[name])) < len(times[name])
+
+
+@pytest.mark.parametrize("exchange", sorted(ADAPTERS))
+def test_quotes_are_read_by_the_adapter_and_follow_the_market(exchange: str) -> None:
+    venue = adapter(exchange)
+    symbols = list(PERPETUALS[:2] if exchange == "binance_coinm" else PAIRS[:2])
+    frames = asyncio.run(_listen(exchange, symbols, 60, 400, Kind.QUOTES))
+    answers = [answer for frame in frames for answer in venue.answers(frame)]
+    assert {answer.key for answer in answers if answer.accepted} == venue.awaited(
+        symbols, Kind.QUOTES
+    )
+    assert {venue.classify(frame).channel for frame in frames} == {Channel.QUOTES, Channel.CONTROL}
+    received = [(frame, time.time_ns() // 1000) for frame in frames]
+    parsed = parsing.parse(exchange, Kind.QUOTES, bronze_rows(frame_table(received)))
+    assert parsed.rejected.to_pylist() == []
+    quotes = defaultdict(list)
+    for row in parsed.rows.to_pylist():
+        quotes[row["symbol"]].append(row)
+    assert set(quotes) == set(symbols)
+    for rows in quotes.values():
+        assert len({row["quote_id"] for row in rows}) == len(rows) > 5
+        assert all(a["source_sequence"] < b["source_sequence"] for a, b in pairwise(rows))
+        assert all(a["timestamp"] <= b["timestamp"] for a, b in pairwise(rows))
+        # A walk moves by less than a thousandth in so short a time, and quotes are a tick wide.
+        first = rows[0]["ask_price"]
+        assert all(0 < row["ask_price"] - row["bid_price"] < first / 1000 for row in rows)
+        assert all(abs(row["ask_price"] / first - 1) < 0.001 for row in rows)
+
+
+def test_a_new_subscriber_of_quotes_gets_the_newest_first() -> None:
+    async def late(exchange: str) -> list[bytes]:
+        venue = adapter(exchange)
+        async with serve(symbols=("BTC-USDT",), rate=20) as simulator:
+            # The market trades on its own; there is nothing to be told by.
+            while not simulator.exchanges[exchange].history.get("BTC-USDT"):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            url = venue.url(["BTC-USDT"], Kind.QUOTES, simulator.endpoint)
+            async with connect(url, proxy=None) as socket:
+                await socket.send(venue.subscribe(["BTC-USDT"], Kind.QUOTES)[0])
+                return [await socket.recv(decode=False) for _ in range(3)]
+
+    _, _, snapshot = asyncio.run(late("kraken"))
+    assert json.loads(snapshot)["type"] == "snapshot"
+    _, first, second = map(json.loads, asyncio.run(late("coinbase")))
+    assert [first["type"], second["type"]] == ["ticker", "ticker"]
+    assert first["sequence"] < second["sequence"]
+
+
+def test_a_connection_gets_only_the_kind_that_it_asked_for() -> None:
+    messages = [
+        {"method": "SUBSCRIBE", "params": ["btcusdt@trade", "btcusdt@bookTicker"], "id": 1},
+        {"method": "UNSUBSCRIBE", "params": ["btcusdt@trade"], "id": 2},
+    ]
+    frames = asyncio.run(_talk("/public/ws", messages, 20))
+    assert [frame["id"] for frame in frames if "id" in frame] == [1, 2]
+    last = frames.index({"result": None, "id": 2})
+    assert {frame["e"] for frame in frames[last + 1 :]} == {"bookTicker"}
+
+
+@given(
+    price=st.integers(1, 10**9),
+    quantity=st.integers(1, 10**9),
+    scale=st.tuples(st.integers(0, 8), st.integers(0, 8)),
+    buy=st.booleans(),
+    trade_id=st.integers(0, 2**62),
+)
+def test_a_quote_is_a_tick_wide_around_its_trade(
+    price: int, quantity: int, scale: tuple[int, int], buy: bool, trade_id: int
+) -> None:
+    prices, quantities = scale
+    traded = Decimal(price).scaleb(-prices)
+    fill = Fill(trade_id, START_US, traded, Decimal(quantity).scaleb(-quantities), buy, True)
+    quote = quote_after(fill)
+    assert quote == quote_after(fill)
+    assert quote.ask_price - quote.bid_price == Decimal(1).scaleb(-prices)
+    assert traded in (quote.bid_price, quote.ask_price)
+    assert min(quote.bid_price, quote.bid_quantity, quote.ask_quantity) > 0
 
 
 def test_kraken_greets_and_fills_several_trades_in_a_frame() -> None:
@@ -143,7 +233,7 @@ def test_binance_takes_streams_in_the_address_and_names_them_in_each_frame() -> 
 
 def test_raw_futures_frames_carry_their_execution_type() -> None:
     subscribe = {"method": "SUBSCRIBE", "params": ["btcusdt@trade"], "id": 1}
-    answer, *frames = asyncio.run(_talk("/market/ws", [subscribe], 10))
+    answer, *frames = asyncio.run(_talk("/public/ws", [subscribe], 10))
     assert answer["id"] == 1
     assert {f["X"] for f in frames} == {"MARKET"}
     assert {f["e"] for f in frames} == {"trade"}
