@@ -112,7 +112,8 @@ def _identity(
 ) -> dict[str, pa.Array[Any]]:
     """Ids and order of quotes; where the exchange numbers none, of their time and content.
 
-    See docs/decisions/0008-quotes-without-ids.md for what such an id can and cannot tell.
+    Where it states no time either, the second of receipt is the time, in the order as well: repeats
+    are looked for among rows of equal order. See docs/decisions/0008-quotes-without-ids.md.
     """
     if not columns.quote_id.null_count:
         return {}
@@ -123,7 +124,7 @@ def _identity(
     made: Any = pc.binary_join_element_wise(*parts, " ")
     return {
         "quote_id": pc.coalesce(columns.quote_id, made),
-        "source_sequence": pc.coalesce(columns.source_sequence, micros),
+        "source_sequence": pc.coalesce(columns.source_sequence, time),
     }
 
 

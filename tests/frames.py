@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 
 import pyarrow as pa
 
+from k2_market.kinds import Kind
 from k2_market.records import RAW_FRAME
 
 DAY0 = datetime(2024, 8, 8, tzinfo=UTC)
@@ -63,6 +64,7 @@ def frame_table(
     first_offset: int = 0,
     *,
     exchange: str = "binance",
+    kind: Kind = Kind.TRADES,
     partition: int = 0,
     arrived: datetime = ARRIVAL,
 ) -> pa.Table:
@@ -72,7 +74,7 @@ def frame_table(
         "kafka_partition": [partition] * n,
         "kafka_offset": list(range(first_offset, first_offset + n)),
         "kafka_timestamp": [arrived] * n,
-        "kafka_topic": [f"market.crypto.trades.{exchange}.raw"] * n,
+        "kafka_topic": [f"market.crypto.{kind}.{exchange}.raw"] * n,
         "exchange_symbol": [None] * n,
         "payload": [p for p, _ in payloads],
         "received_at": [

@@ -173,7 +173,7 @@ def test_without_a_time_a_quote_is_known_by_its_content_and_the_second_of_receip
     (again,) = rows("kraken", ticker(timeless), received_us=RECEIVED + later_us)
     same_second = (RECEIVED + later_us) // 1_000_000 == RECEIVED // 1_000_000
     assert (first["quote_id"] == again["quote_id"]) == same_second
-    assert first["source_sequence"] == RECEIVED
+    assert first["source_sequence"] == RECEIVED // 1_000_000 * 1_000_000
 
 
 def test_a_state_of_the_book_that_returns_is_another_quote() -> None:
