@@ -12,7 +12,6 @@ import typer
 
 from k2_cli.home import DEFAULT_HOME
 from k2_market.errors import BrokerUnavailable, UsageError
-from k2_market.kinds import kind_of
 
 
 def feed(
@@ -86,17 +85,15 @@ def feed(
     lake = Lake(LakeSettings.from_environment(os.environ, home))
     feeds = [
         Feed(
-            Plan(adapter(w.exchange), kind_of(name), w.symbols, endpoints),
+            Plan(adapter(w.exchange), each, w.symbols, endpoints),
             settings,
-            committed_offsets(lake, settings, w.exchange, kind_of(name))
-            if settings.embedded
-            else None,
+            committed_offsets(lake, settings, w.exchange, each) if settings.embedded else None,
             home=home.absolute(),
             tls=tls,
         )
         for w in wanted
-        for name in w.kinds
-        if kind_of(name) in adapter(w.exchange).parsers
+        for each in w.kinds
+        if each in adapter(w.exchange).parsers
     ]
     asyncio.run(run_feeds(feeds, state=home.absolute() / "feeds.json"))
 

@@ -15,8 +15,8 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from k2_market.errors import UsageError
 from k2_market.exchanges import EXCHANGES
 from k2_market.instruments import canonical_symbol
+from k2_market.kinds import Kind
 
-KINDS = ("trades", "quotes")
 _SYMBOL = re.compile(r"[^\s/_-]+-[^\s/_-]+(-[^\s/_-]+)?")
 
 
@@ -25,7 +25,7 @@ class Recorded:
     """What is recorded of one exchange: kinds and canonical symbols, each in the file's order."""
 
     exchange: str
-    kinds: tuple[str, ...]
+    kinds: tuple[Kind, ...]
     symbols: tuple[str, ...]
 
 
@@ -123,12 +123,12 @@ class _Reader:
         settings = self._mapping(node, path, ("kinds", "symbols"))
         kinds = self._texts(settings["kinds"], f"{path}.kinds")
         for kind, at in kinds.items():
-            if kind not in KINDS:
-                raise self._refusal(at, f"{path}.kinds", f"{kind!r} is no kind", _allowed(KINDS))
+            if kind not in list(Kind):
+                raise self._refusal(at, f"{path}.kinds", f"{kind!r} is no kind", _allowed(Kind))
         symbols = self._texts(settings["symbols"], f"{path}.symbols")
         for symbol, at in symbols.items():
             self._require_canonical(symbol, at, f"{path}.symbols")
-        return Recorded(name, tuple(kinds), tuple(symbols))
+        return Recorded(name, tuple(map(Kind, kinds)), tuple(symbols))
 
     def _require_canonical(self, symbol: str, node: Node, path: str) -> None:
         canonical = canonical_symbol(symbol)

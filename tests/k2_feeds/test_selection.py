@@ -7,6 +7,7 @@ from k2_feeds.selection import Misconfigured, Recorded, narrowed, read_selection
 from k2_market.errors import UsageError
 from k2_market.exchanges import EXCHANGES
 from k2_market.instruments import canonical_symbol
+from k2_market.kinds import Kind
 from tests.needs import CHECKOUT
 
 TWO = """\
@@ -19,8 +20,8 @@ exchanges:
     symbols:
       - BTC-USD-PERP
 """
-KRAKEN = Recorded("kraken", ("trades", "quotes"), ("BTC-USD", "ETH-USD"))
-COINM = Recorded("binance_coinm", ("trades",), ("BTC-USD-PERP",))
+KRAKEN = Recorded("kraken", (Kind.TRADES, Kind.QUOTES), ("BTC-USD", "ETH-USD"))
+COINM = Recorded("binance_coinm", (Kind.TRADES,), ("BTC-USD-PERP",))
 
 
 def test_exchanges_kinds_and_symbols_are_read_in_the_order_of_the_file() -> None:
@@ -153,7 +154,7 @@ def test_names_keep_their_part_of_the_selection() -> None:
     both = (KRAKEN, COINM)
     assert narrowed(both, [], [], []) == both
     assert narrowed(both, ["kraken"], [], ["trades"]) == (
-        Recorded("kraken", ("trades",), KRAKEN.symbols),
+        Recorded("kraken", (Kind.TRADES,), KRAKEN.symbols),
     )
     assert narrowed(both, [], ["XXBTZUSD"], []) == (Recorded("kraken", KRAKEN.kinds, ("BTC-USD",)),)
 
