@@ -62,7 +62,7 @@ def feed(
     """
     from k2_assets.pacing import committed_offsets
     from k2_assets.resources import BROKER_FOLDER
-    from k2_cli.selection import read_file, selection_file
+    from k2_cli.selection import listed_symbols, read_file, selection_file
     from k2_feeds.adapters import adapter
     from k2_feeds.broker import broker_settings
     from k2_feeds.feed import Feed, Plan, run_feeds
@@ -71,9 +71,12 @@ def feed(
     from k2_feeds.tls import from_environment as tls_from_environment
     from k2_lake.catalog import Lake, LakeSettings
 
-    listed = read_file(selection_file(home, instruments))
-    wanted = narrowed(listed, exchange or (), symbol or (), kind or ())
     endpoints, tls = addresses(endpoint or []), tls_from_environment(os.environ)
+    where = LakeSettings.from_environment(os.environ, home)
+    # What else answers at these addresses lists what it likes.
+    listed = {} if endpoints else listed_symbols(where)
+    recorded = read_file(selection_file(home, instruments), listed)
+    wanted = narrowed(recorded, exchange or (), symbol or (), kind or ())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     settings = from_environment(os.environ) or broker_settings(home.absolute() / BROKER_FOLDER)
     if settings is None:
@@ -82,7 +85,7 @@ def feed(
             "Set it, or start everything with `k2 demo`."
         )
     require_answer(settings)
-    lake = Lake(LakeSettings.from_environment(os.environ, home))
+    lake = Lake(where)
     feeds = [
         Feed(
             Plan(adapter(w.exchange), each, w.symbols, endpoints),

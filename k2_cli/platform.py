@@ -23,7 +23,7 @@ from k2_assets.resources import BROKER_FOLDER
 from k2_cli.candles import recent_candles
 from k2_cli.home import ROOT, environment, locked_home, prepare_dagster
 from k2_cli.instance import make_ready
-from k2_cli.selection import read_file
+from k2_cli.selection import listed_symbols, read_file
 from k2_cli.supervise import Service, Supervisor, answers, free_port, port_open, require_free
 from k2_feeds.broker import start_broker
 from k2_feeds.kafka import KafkaSettings, from_environment
@@ -60,7 +60,8 @@ def run_platform(
     or what that file says, ServiceFailed when a process ends by itself.
     """
     console = Console()
-    recorded = read_file(instruments)
+    settings = LakeSettings.from_environment(os.environ, home)
+    recorded = read_file(instruments, listed_symbols(settings) if live else {})
     require_free(HOST, dagster_port, "--dagster-port")
     require_free(HOST, api_port, "--api-port")
     ports = Ports(dagster_port, api_port, free_port(HOST), free_port(HOST))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from k2_cli.home import ROOT
 from k2_feeds.selection import Recorded, read_selection
+from k2_lake.catalog import LakeSettings
+from k2_lake.instruments import history
+from k2_lake.read_sql import existing_lake
 from k2_market.errors import UsageError
 
 NAME = "instruments.yaml"
@@ -19,8 +23,13 @@ def selection_file(home: Path, given: Path | None) -> Path:
     return of_home if of_home.exists() else ROOT / NAME
 
 
-def read_file(file: Path) -> tuple[Recorded, ...]:
-    """What the file says. Raises UsageError where it cannot be read or says what cannot be done."""
+def read_file(
+    file: Path, listed: Mapping[str, Collection[str]] | None = None
+) -> tuple[Recorded, ...]:
+    """What the file says. Raises UsageError where it cannot be read or says what cannot be done.
+
+    ``listed``: see ``read_selection``.
+    """
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -28,4 +37,19 @@ def read_file(file: Path) -> tuple[Recorded, ...]:
         raise UsageError(
             f"{str(file)!r} cannot be read: {why}. Name another with --instruments."
         ) from None
-    return read_selection(text, str(file))
+    return read_selection(text, str(file), listed)
+
+
+def listed_symbols(settings: LakeSettings) -> dict[str, set[str]]:
+    """The symbols that exchanges list, or ever listed, by exchange, as far as this lake knows.
+
+    Nothing is made where there is no lake. Raises LakeUnavailable.
+    """
+    try:
+        lake = existing_lake(settings)
+    except UsageError:
+        return {}
+    found: dict[str, set[str]] = {}
+    for version in history(lake):
+        found.setdefault(version.terms.exchange, set()).add(version.terms.symbol)
+    return found

@@ -6,8 +6,9 @@ The text is read as a tree of nodes, not as values, so that every message can na
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -33,12 +34,16 @@ class Misconfigured(UsageError):
     """The file says something that cannot be done; the message names the line and the way out."""
 
 
-def read_selection(text: str, file: str) -> tuple[Recorded, ...]:
+def read_selection(
+    text: str, file: str, listed: Mapping[str, Collection[str]] | None = None
+) -> tuple[Recorded, ...]:
     """The selection that ``text`` states; ``file`` is its name for messages.
 
+    ``listed`` has all symbols that an exchange is known to list, or to have listed, by exchange;
+    one that is not among them is refused. Of an exchange that is left out, any symbol may be.
     Raises Misconfigured with file, line, key, the value found and what is allowed.
     """
-    return _Reader(file).read(text)
+    return _Reader(file, listed or {}).read(text)
 
 
 def narrowed(
@@ -88,8 +93,8 @@ def _keep(what: str, names: Iterable[str], there: list[str]) -> set[str]:
 class _Reader:
     """Reads one file; every refusal says where in it."""
 
-    def __init__(self, file: str) -> None:
-        self._file = file
+    def __init__(self, file: str, listed: Mapping[str, Collection[str]]) -> None:
+        self._file, self._listed = file, listed
 
     def read(self, text: str) -> tuple[Recorded, ...]:
         top = self._mapping(self._tree(text), "", ("exchanges",))
@@ -128,6 +133,7 @@ class _Reader:
         symbols = self._texts(settings["symbols"], f"{path}.symbols")
         for symbol, at in symbols.items():
             self._require_canonical(symbol, at, f"{path}.symbols")
+            self._require_listed(name, symbol, at, f"{path}.symbols")
         return Recorded(name, tuple(map(Kind, kinds)), tuple(symbols))
 
     def _require_canonical(self, symbol: str, node: Node, path: str) -> None:
@@ -137,6 +143,19 @@ class _Reader:
         better = f"Write {canonical}." if canonical else "Write it like BTC-USDT or BTC-USD-PERP."
         raise self._refusal(
             node, path, f"{symbol!r} is not written BASE-QUOTE or BASE-QUOTE-CONTRACT", better
+        )
+
+    def _require_listed(self, exchange: str, symbol: str, node: Node, path: str) -> None:
+        known = self._listed.get(exchange)
+        if not known or symbol in known:
+            return
+        near = get_close_matches(symbol, sorted(known), n=2)
+        hint = f"Did you mean {' or '.join(near)}? " if near else ""
+        raise self._refusal(
+            node,
+            path,
+            f"{symbol!r} is not among the {len(known)} instruments of {exchange}",
+            f"{hint}If it is new there: k2 instruments refresh.",
         )
 
     def _mapping(self, node: Node, path: str, keys: tuple[str, ...] | None) -> dict[str, Node]:

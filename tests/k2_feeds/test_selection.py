@@ -150,6 +150,19 @@ def test_a_mistake_is_told_with_its_line_its_key_and_what_is_allowed(
     assert str(refused.value) == message
 
 
+def test_a_symbol_that_the_exchange_never_listed_is_refused_with_what_is_near() -> None:
+    listed = {"kraken": ["BTC-USD", "ETH-EUR", "ETH-USDT", "SOL-USD"]}
+    with pytest.raises(Misconfigured) as refused:
+        read_selection(TWO, "f.yaml", listed)
+    assert str(refused.value) == (
+        "f.yaml, line 4, exchanges.kraken.symbols: 'ETH-USD' is not among the 4 instruments of "
+        "kraken. Did you mean ETH-USDT or ETH-EUR? "
+        "If it is new there: k2 instruments refresh."
+    )
+    everything = {"kraken": ["BTC-USD", "ETH-USD"], "binance": ["A-B"]}
+    assert read_selection(TWO, "f.yaml", everything) == (KRAKEN, COINM)
+
+
 def test_names_keep_their_part_of_the_selection() -> None:
     both = (KRAKEN, COINM)
     assert narrowed(both, [], [], []) == both
