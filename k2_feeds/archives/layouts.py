@@ -6,7 +6,7 @@ and how they become the columns of trades.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from k2_feeds.adapter import TradeColumns
@@ -23,7 +23,7 @@ POSITION, REPEAT = "k2_position", "k2_repeat"
 class Layout:
     """One format. ``headerless``: the columns, by exchange, of files without a header line.
 
-    ``required`` are the columns that must be in a header, which then gives the order.
+    ``required`` are the columns that are read: a header must have them, and gives their order.
     ``numbered_by``: the column of time of a format whose trades have no ids. ``pair`` reads the
     symbol that a file's name, or a document, gives.
     """
@@ -36,6 +36,12 @@ class Layout:
     counted: str = "line"
     numbered_by: str | None = None
     pair: Callable[[str], str] = str
+
+    def can_read(self, columns: Sequence[str], symbol: str) -> bool:
+        """Whether rows with these columns, of a file of that symbol, have all that is read."""
+        added = {POSITION, REPEAT} if self.numbered_by else set()
+        named = set() if symbol else {"symbol"}
+        return self.required | added | named <= set(columns)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -72,7 +78,7 @@ KRAKEN_TIME_AND_SALES = Layout(
 KRAKEN_REST = Layout(
     "kraken.rest_trades",
     kraken.rest,
-    frozenset(),
+    frozenset(_names("price volume time side ordertype trade_id")),
     {"kraken": _names("price volume time side ordertype misc trade_id")},
     split=split_json,
     counted="trade",
