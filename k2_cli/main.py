@@ -15,6 +15,7 @@ import typer
 from k2_cli.api import api
 from k2_cli.bronze import bronze
 from k2_cli.demo import demo
+from k2_cli.dlq import dlq
 from k2_cli.feed import feed
 from k2_cli.instruments import instruments
 from k2_cli.load import load
@@ -37,6 +38,7 @@ app.command("feed")(feed)
 app.command("load")(load)
 app.command("sql")(sql)
 app.command("api")(api)
+app.add_typer(dlq, name="dlq")
 app.add_typer(bronze, name="bronze")
 app.add_typer(topics, name="topics")
 app.add_typer(instruments, name="instruments")
