@@ -82,7 +82,7 @@ class Letter:
 class Asked:
     """Which letters of both sources. ``number`` asks for one undelivered letter and no other."""
 
-    wanted: Wanted = Wanted()
+    wanted: Wanted
     number: str | None = None
 
     @classmethod

@@ -24,6 +24,7 @@ from k2_market.errors import HomeInUse
 from k2_market.kinds import Kind
 from k2_sensors.touched_days import pending
 
+
 @dataclass
 class Redelivery:
     """What became of the letters: names and figures, and what is to be said of them."""

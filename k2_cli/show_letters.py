@@ -1,4 +1,4 @@
-"""How dead letters are written: as JSON, or for reading, where nothing of them comes through raw."""
+"""How dead letters are written: as JSON, or for reading, and then nothing of them goes out raw."""
 
 from __future__ import annotations
 
@@ -109,9 +109,7 @@ def _console() -> Console:
     return Console(highlight=False, markup=False, emoji=False)
 
 
-def _print_table(
-    console: Console, names: Sequence[str], rows: Iterable[Mapping[str, Any]]
-) -> None:
+def _print_table(console: Console, names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """As wide as a terminal is, the last column cut; with all of it where there is none."""
     table = Table()
     for name in names:

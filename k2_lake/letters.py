@@ -24,20 +24,19 @@ from k2_lake.scan import Files, planned
 from k2_lake.tables import REJECTED_TABLE
 from k2_market.records import REJECTED
 
-_WANTED = pa.schema(
-    [
-        ("exchange", pa.string()),
-        ("kind", pa.string()),
-        ("reason", pa.string()),
-        ("first_day", pa.date32()),
-        ("last_day", pa.date32()),
-        ("epoch", pa.int32()),
-        ("kafka_partition", pa.int32()),
-        ("kafka_offset", pa.int64()),
-        ("frame_index", pa.int32()),
-        ("text", pa.string()),
-    ]
-)
+_CONDITIONS: dict[str, pa.DataType] = {
+    "exchange": pa.string(),
+    "kind": pa.string(),
+    "reason": pa.string(),
+    "first_day": pa.date32(),
+    "last_day": pa.date32(),
+    "epoch": pa.int32(),
+    "kafka_partition": pa.int32(),
+    "kafka_offset": pa.int64(),
+    "frame_index": pa.int32(),
+    "text": pa.string(),
+}
+_WANTED = pa.schema(_CONDITIONS)
 # What PyIceberg can prune files by, and how.
 _PRUNING = {
     "exchange": ("exchange", EqualTo),
@@ -101,7 +100,7 @@ class Batch:
 
 def newest(lake: Lake, engine: Engine, wanted: Wanted, limit: int) -> pa.Table:
     """The letters received last, newest first, at most ``limit``; columns of REJECTED."""
-    found = _sql(wanted, ", ".join(f"r.{c}" for c in REJECTED.columns))
+    found = _sql(", ".join(f"r.{c}" for c in REJECTED.columns))
     order = "received_at desc, epoch desc, kafka_partition desc, kafka_offset desc, frame_index"
     sql = f"select * from ({found}) l order by {order} limit {int(limit)}"
     return engine.query(sql, _inputs(lake, wanted), REJECTED.schema)
@@ -112,7 +111,7 @@ def counts(lake: Lake, engine: Engine, wanted: Wanted) -> pa.Table:
 
     Columns exchange, kind, reason, letters, first_day and last_day of arrival.
     """
-    found = _sql(wanted, "r.exchange, r.kind, r.reason, r.ingest_date")
+    found = _sql("r.exchange, r.kind, r.reason, r.ingest_date")
     sql = (
         "select exchange, kind, reason, count(*) as letters,"
         " min(ingest_date) as first_day, max(ingest_date) as last_day"
@@ -124,7 +123,7 @@ def counts(lake: Lake, engine: Engine, wanted: Wanted) -> pa.Table:
 
 def batches(lake: Lake, engine: Engine, wanted: Wanted, at_most: int) -> Iterator[Batch]:
     """The frames with letters wanted, oldest days first, ``at_most`` of them at once."""
-    found = _sql(wanted, "r.exchange, r.kind, r.ingest_date")
+    found = _sql("r.exchange, r.kind, r.ingest_date")
     days = (
         f"select distinct exchange, kind, ingest_date as day from ({found}) l"
         " order by day, exchange, kind"
@@ -136,7 +135,7 @@ def batches(lake: Lake, engine: Engine, wanted: Wanted, at_most: int) -> Iterato
 
 
 def _places(lake: Lake, engine: Engine, wanted: Wanted) -> pa.Table:
-    found = _sql(wanted, "r.epoch, r.kafka_partition, r.kafka_offset")
+    found = _sql("r.epoch, r.kafka_partition, r.kafka_offset")
     sql = f"select distinct * from ({found}) l order by epoch, kafka_partition, kafka_offset"
     return engine.query(sql, _inputs(lake, wanted))
 
@@ -148,7 +147,7 @@ def _narrowed(wanted: Wanted, exchange: str, kind: str, day: date) -> Wanted:
     )
 
 
-def _sql(wanted: Wanted, columns: str) -> str:
+def _sql(columns: str) -> str:
     return statement("letters").format(columns=columns)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -36,7 +37,7 @@ from k2_market.kinds import Kind
 from k2_market.records import RAW_FRAME, REJECTED
 
 _PLACE = ("epoch", "kafka_partition", "kafka_offset")
-_ROW = [(name, "ascending") for name in (*_PLACE, "frame_index")]
+_ROW = (*_PLACE, "frame_index")
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,9 @@ def replay(
 ) -> dict[tuple[str, Kind], Replayed]:
     """Parse the frames of these letters again, by exchange and kind.
 
-    ``parser`` gives the parser of an exchange's kind. All letters of a frame are replaced, whichever
-    of them was wanted. Frames that silver has not consumed yet are left to it. Running it twice
-    changes nothing. Raises InvariantBroken when the parser loses a frame.
+    ``parser`` gives the parser of an exchange's kind. All letters of a frame are replaced,
+    whichever of them was wanted. Frames that silver has not consumed yet are left to it. Running it
+    twice changes nothing. Raises InvariantBroken when the parser loses a frame.
     """
     done: dict[tuple[str, Kind], Replayed] = {}
     for batch in batches(lake, engine, wanted, FRAMES_PER_COMMIT):
@@ -162,16 +163,14 @@ def _into_rejected(
 
 def _of(engine: Engine, files: Files, places: pa.Table, negation: str = "") -> pa.Table:
     columns = ", ".join(f"s.{name}" for name in files.schema.names)
-    order = [f"s.{n}" for n in (*_PLACE, "frame_index") if n in files.schema.names]
-    sql = statement("of_frames").format(
-        columns=columns, negation=negation, order=", ".join(order)
-    )
+    order = [f"s.{n}" for n in _ROW if n in files.schema.names]
+    sql = statement("of_frames").format(columns=columns, negation=negation, order=", ".join(order))
     return engine.query(sql, {"source": files, "places": places}, files.schema)
 
 
 def _split(parsed: pa.Table, old: pa.Table) -> tuple[pa.Table, pa.Table]:
     """The parsed rows whose places ``old`` lacks, and those whose places it has."""
-    names = [name for name, _ in _ROW]
+    names = list(_ROW)
     numbered = parsed.select(names).append_column("row", pa.array(range(len(parsed)), pa.int64()))
     known = numbered.join(old.select(names), names, join_type="left semi")["row"]
     is_known = pc.is_in(numbered["row"], value_set=known.combine_chunks())
@@ -179,14 +178,16 @@ def _split(parsed: pa.Table, old: pa.Table) -> tuple[pa.Table, pa.Table]:
 
 
 def _same(one: pa.Table, other: pa.Table) -> bool:
-    return one.num_rows == other.num_rows and one.sort_by(_ROW).combine_chunks().equals(
-        other.sort_by(_ROW).combine_chunks()
-    )
+    return bool(one.num_rows == other.num_rows and _in_order(one).equals(_in_order(other)))
+
+
+def _in_order(rows: pa.Table) -> pa.Table:
+    return rows.sort_by([(name, "ascending") for name in _ROW]).combine_chunks()
 
 
 def _near(batch: Batch) -> BooleanExpression:
     """The files that may hold something of these frames: same day of arrival, range of offsets."""
-    offsets = pc.min_max(batch.places["kafka_offset"]).as_py()
+    offsets: Any = pc.min_max(batch.places["kafka_offset"]).as_py()
     within = And(
         GreaterThanOrEqual("kafka_offset", offsets["min"]),
         LessThanOrEqual("kafka_offset", offsets["max"]),

@@ -76,11 +76,11 @@ def refine(lake: Lake, engine: Engine, exchange: str, kind: Kind, parse: Parse) 
     done = consumed(silver).get(source, Consumed())
     noted = consumed(rejected).get(source, Consumed()).through
     before = head_sequence(silver)
-    totals = _figures(kind, 0, ())
+    totals = parsed_figures(kind, 0, ())
     for group in _groups(changes_since(bronze, done.through), cut_after=noted):
         files = appended(bronze, [c.snapshot for c in group], RAW_FRAME.schema)
         parsed = parse(_frames(engine, files))
-        figures = _figures(kind, files.rows, [parsed])
+        figures = parsed_figures(kind, files.rows, [parsed])
         through = Consumed(group[-1].sequence)
         if through.through > noted and parsed.rejected.num_rows:
             if not _note_rejected(lake, source, parsed.rejected, noted, through):
@@ -124,7 +124,7 @@ def _replace_day(
     old = planned(silver, kind.record.schema, of_day("ingest_date", day))
     parsed = [(part.rows, parse(_frames(engine, part))) for part in _parts(frames)]
     before = head_sequence(silver)
-    totals = _figures(kind, sum(rows for rows, _ in parsed), [part for _, part in parsed])
+    totals = parsed_figures(kind, sum(rows for rows, _ in parsed), [part for _, part in parsed])
     if not _replace_rejected(lake, exchange, kind, day, through, [p.rejected for _, p in parsed]):
         raise _overtaken(exchange, kind)
     days = set(_old_days(engine, kind, old)).union(
@@ -235,7 +235,7 @@ def _frames(engine: Engine, files: Files) -> pa.Table:
     return engine.query(f"select * from frames order by {order}", inputs, RAW_FRAME.schema)
 
 
-def _figures(kind: Kind, frames: int, parts: Sequence[Parsed]) -> dict[str, int]:
+def parsed_figures(kind: Kind, frames: int, parts: Sequence[Parsed]) -> dict[str, int]:
     """Counts of batches; every frame must be rows, rejected, control or other."""
     told = sum(_told(part) for part in parts)
     control, other = sum(p.control for p in parts), sum(p.other for p in parts)

@@ -42,8 +42,9 @@ class Cells:
         return pa.array(self._columns[name], pa.string())
 
     def symbols(self) -> pa.Array[Any]:
-        """The exchange's symbol of each row: the file's, else the row's own."""
-        return pa.repeat(self._symbol, self.rows) if self._symbol else self.text("symbol")
+        """The exchange's symbol of each row: the file's, else the row's own, "" if it has none."""
+        own = not self._symbol and "symbol" in self._columns
+        return self.text("symbol") if own else pa.repeat(self._symbol, self.rows)
 
     def integers(self, name: str, most: int = exact.LARGEST_ID) -> pa.Array[Any]:
         """Whole numbers from 0 to ``most``."""

@@ -37,11 +37,10 @@ class Layout:
     numbered_by: str | None = None
     pair: Callable[[str], str] = str
 
-    def can_read(self, columns: Sequence[str], symbol: str) -> bool:
-        """Whether rows with these columns, of a file of that symbol, have all that is read."""
+    def can_read(self, columns: Sequence[str]) -> bool:
+        """Whether rows with these columns have all that is read, the symbol apart."""
         added = {POSITION, REPEAT} if self.numbered_by else set()
-        named = set() if symbol else {"symbol"}
-        return self.required | added | named <= set(columns)
+        return self.required | added <= set(columns)
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -68,7 +68,7 @@ _HEAD = "the first line is no head of an archive of K2's, found {}"
 def _file(line: bytes) -> _File | None:
     head = decode_head(line)
     layout = None if head is None else LAYOUTS.get(head.archive)
-    if head is None or layout is None or not layout.can_read(head.columns, head.symbol):
+    if head is None or layout is None or not layout.can_read(head.columns):
         return None
     return _File(layout, head)
 

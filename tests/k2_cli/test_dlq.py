@@ -103,7 +103,7 @@ def test_a_letter_is_shown_with_its_bytes_and_nothing_of_it_reaches_the_terminal
 ) -> None:
     shown = dlq(filled, "show", "binance/trades/1/0/24").out
     assert r'{"stream":"\x1b[31mred\x00\u202e\xff' in shown
-    assert "00000000  7b 22 73 74 72 65 61 6d 22 3a 22 1b 5b 33 31 6d  {\"stream\":\".[31m" in shown
+    assert '00000000  7b 22 73 74 72 65 61 6d 22 3a 22 1b 5b 33 31 6d  {"stream":".[31m' in shown
     assert all(character.isprintable() or character == "\n" for character in shown)
     [letter] = json.loads(dlq(filled, "show", "binance/trades/1/0/24", "--format", "json").out)
     assert bytes.fromhex(letter["hex"]) == HOSTILE

@@ -18,7 +18,7 @@ from k2_feeds.adapter import Channel
 from k2_feeds.adapters import ADAPTERS, adapter
 from k2_feeds.archives.envelope import END, Head, encode_head
 from k2_feeds.archives.layouts import LAYOUTS
-from k2_feeds.parsing import ParsedTrades, parse_trades
+from k2_feeds.parsing import Parsed, parse
 from k2_feeds.tapes import read_tape
 from tests.frames import bronze_rows, frame_table
 from tests.k2_feeds.test_parsing import RECEIVED, USUAL, assert_none_is_lost
@@ -135,15 +135,17 @@ def mutated_row(random: Random, corpus: Sequence[bytes]) -> bytes:
     return head + end + mutated(random, [row])
 
 
-def assert_read(exchange: str, payloads: Sequence[bytes], archived_after: int) -> ParsedTrades:
-    """All that reads a frame takes these, and every one is told of once."""
+def assert_read(exchange: str, payloads: Sequence[bytes], archived_after: int) -> list[Parsed]:
+    """All that reads a frame takes these; as each kind, every one is told of once."""
     venue = adapter(exchange)
     for payload in payloads[:archived_after]:
         assert venue.classify(payload).channel in Channel
         venue.answers(payload)
         venue.announces_close(payload)
-    parsed = parse_trades(exchange, frames_of(payloads, archived_after))
-    assert_none_is_lost(parsed, len(payloads))
+    frames = frames_of(payloads, archived_after)
+    parsed = [parse(exchange, kind, frames) for kind in venue.parsers]
+    for of_kind in parsed:
+        assert_none_is_lost(of_kind, len(payloads))
     return parsed
 
 
@@ -167,9 +169,10 @@ def test_a_hundred_thousand_mutated_frames_are_read_without_an_exception(exchang
         rows = random.randint(0, BATCH // 10)
         payloads = [mutated(random, live) for _ in range(BATCH - rows)]
         payloads += [mutated_row(random, files) for _ in range(rows)]
-        parsed = assert_read(exchange, payloads, BATCH - rows)
-        count.update(parsed.rejected["reason"].to_pylist())
-        count.update(frames=len(payloads), rows=len(parsed.trades), control=parsed.control)
+        count.update(frames=len(payloads))
+        for parsed in assert_read(exchange, payloads, BATCH - rows):
+            count.update(parsed.rejected["reason"].to_pylist())
+            count.update(rows=len(parsed.rows), control=parsed.control)
 
     check()
     assert count["frames"] >= FRAMES_PER_EXCHANGE

@@ -9,7 +9,8 @@ import pytest
 
 from k2_feeds.adapter import Channel
 from k2_feeds.adapters import adapter
-from k2_feeds.parsing import parse_trades
+from k2_feeds.parsing import parse
+from k2_market.kinds import Kind
 from tests.frames import bronze_rows, frame_table
 
 # Later than any of the messages.
@@ -37,9 +38,9 @@ KRAKEN_BROKEN = "ooo cc qt c c c m bbbb"
 
 
 def kind_of(exchange: str, payload: bytes) -> str:
-    """The letter of a message, by what its adapter and the parser say of it."""
-    parsed = parse_trades(exchange, bronze_rows(frame_table([(payload, RECEIVED)])))
-    told = (bool(len(parsed.trades)), parsed.control, parsed.other, bool(len(parsed.rejected)))
+    """The letter of a message, by what its adapter and the parser of trades say of it."""
+    parsed = parse(exchange, Kind.TRADES, bronze_rows(frame_table([(payload, RECEIVED)])))
+    told = (bool(len(parsed.rows)), parsed.control, parsed.other, bool(len(parsed.rejected)))
     assert sum(map(int, told)) == 1, "a message is one thing"
     channel = adapter(exchange).classify(payload).channel
     if told[3]:
