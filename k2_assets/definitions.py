@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import dagster as dg
 
-from k2_assets import bronze, gold, instruments, ohlcv, silver
+from k2_assets import bronze, gaps, gold, instruments, ohlcv, silver
 from k2_assets.checks import CHECKS
 from k2_assets.jobs import JOBS
 from k2_assets.landing import LANDING
 from k2_assets.resources import resources
 
-ASSETS = [*bronze.ASSETS, *silver.ASSETS, *gold.ASSETS, *ohlcv.ASSETS, *instruments.ASSETS]
+ASSETS = [
+    *bronze.ASSETS,
+    *silver.ASSETS,
+    *gold.ASSETS,
+    *ohlcv.ASSETS,
+    *gaps.ASSETS,
+    *instruments.ASSETS,
+]
 
 
 def definitions(home: str = "") -> dg.Definitions:
     """The graph for one home; empty means the environment's K2_HOME."""
     return dg.Definitions(
         assets=ASSETS,
-        asset_checks=[*CHECKS, *instruments.CHECKS],
+        asset_checks=[*CHECKS, *gaps.CHECKS, *instruments.CHECKS],
         jobs=[*JOBS, LANDING, instruments.REFRESH],
         resources=resources(home),
         executor=dg.in_process_executor,

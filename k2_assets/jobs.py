@@ -11,7 +11,14 @@ from typing import Any
 import dagster as dg
 
 from k2_assets.tables import asset_key
-from k2_lake.tables import REJECTED_TABLE, bronze_name, candle_name, gold_name, silver_name
+from k2_lake.tables import (
+    GAPS_TABLE,
+    REJECTED_TABLE,
+    bronze_name,
+    candle_name,
+    gold_name,
+    silver_name,
+)
 from k2_market.exchanges import EXCHANGES
 from k2_market.kinds import Kind
 from k2_market.timeframes import TIMEFRAMES
@@ -43,8 +50,8 @@ def _arriving(kind: Kind) -> list[str]:
 
 
 def _made_of(kind: Kind) -> list[str]:
-    candles = [candle_name(t) for t in TIMEFRAMES] if kind is Kind.TRADES else []
-    return [gold_name(kind), *candles]
+    of_trades = [*map(candle_name, TIMEFRAMES), GAPS_TABLE]
+    return [gold_name(kind), *(of_trades if kind is Kind.TRADES else [])]
 
 
 def _job(name: str, tables: list[str], description: str) -> Any:

@@ -30,6 +30,7 @@ PARTITION_MEANS = {
     "ingest_date": "A partition is a UTC day of arrival in Kafka.",
     "trade_date": _TRADE_DAY,
     "quote_date": _TRADE_DAY,
+    "gap_date": "A partition is a UTC day of trading: the one of the trade before the gap.",
     "window_date": _TRADE_DAY,
 }
 
@@ -46,10 +47,12 @@ def table_asset(
     kinds: Iterable[str] = (),
     partitions: dg.PartitionsDefinition[str] = DAYS,
     group: str | None = None,
+    after_others: bool = False,
 ) -> Callable[[Callable[..., Result]], dg.AssetsDefinition]:
     """The decorator that makes a step the asset of a table, with all that its definition tells.
 
-    ``group`` is the table's namespace unless it is given.
+    ``group`` is the table's namespace unless it is given. ``after_others``: of the steps that could
+    run next, it lets all others go first.
     """
     definition = table_def(table)
     return dg.asset(
@@ -69,6 +72,7 @@ def table_asset(
             "dagster/column_schema": column_schema(definition.schema),
         },
         pool=table,
+        op_tags={"dagster/priority": "-1"} if after_others else None,
     )
 
 

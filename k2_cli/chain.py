@@ -165,7 +165,9 @@ class _Chain:
         for evaluation in result.get_asset_check_evaluations():
             name = f"{evaluation.asset_key.to_user_string()} {evaluation.check_name}"
             self.done.checks_passed += evaluation.passed
-            self.done.checks_failed += [] if evaluation.passed else [f"{name} on {day}"]
+            # A warning is in its asset's page; only what blocks ends the load.
+            failed = not evaluation.passed and evaluation.severity is dg.AssetCheckSeverity.ERROR
+            self.done.checks_failed += [f"{name} on {day}"] if failed else []
         for event in result.get_asset_materialization_events():
             self._count(event.materialization, day)
         if not self.done.checks_failed:

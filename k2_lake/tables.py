@@ -14,7 +14,7 @@ from pyiceberg.table import Table
 from k2_market.errors import UnknownName
 from k2_market.exchanges import EXCHANGES, Exchange
 from k2_market.kinds import Kind
-from k2_market.records import CANDLE, INSTRUMENT, RAW_FRAME, REJECTED, Record, with_day
+from k2_market.records import CANDLE, GAP, INSTRUMENT, RAW_FRAME, REJECTED, Record, with_day
 from k2_market.timeframes import TIMEFRAMES
 
 # Retries are ours: PyIceberg's own would commit the rows of a stale writer a second time.
@@ -81,6 +81,7 @@ def candle_name(timeframe: str) -> str:
 
 
 REJECTED_TABLE = "silver.rejected"
+GAPS_TABLE = "gold.gaps"
 TRADES_TABLE = gold_name(Kind.TRADES)
 INSTRUMENTS_TABLE = "gold.instruments"
 
@@ -113,6 +114,7 @@ TABLES: dict[str, TableDef] = {
             )
             for kind in Kind
         ),
+        TableDef(GAPS_TABLE, GAP, "Trades that are missing, or were until they were fetched."),
         TableDef(INSTRUMENTS_TABLE, INSTRUMENT, "What exchanges list, and since when."),
         *(
             TableDef(candle_name(t), CANDLE, f"Candles of {t}: traded windows only.")

@@ -12,11 +12,19 @@ from k2_market.errors import UnknownName
 
 @dataclass(frozen=True)
 class Exchange:
-    """A venue and market. ``example`` is an instrument that trades there, canonical."""
+    """A venue and market. ``example`` is an instrument that trades there, canonical.
+
+    ``consecutive_ids``: each trade of a symbol has the id after the one before it, so that ids tell
+    what is missing. Sources: "Trade Streams" of Binance and "Old Trade Lookup" (ids of futures
+    count INSURANCE_FUND and ADL prints as well); Kraken's "Trade" (WebSocket v2: "sequence number,
+    unique per book"); "Match" of Coinbase Exchange. Bitstamp's ids count the trades of all its
+    pairs together.
+    """
 
     name: str
     title: str
     example: str
+    consecutive_ids: bool = True
 
 
 EXCHANGES: dict[str, Exchange] = {
@@ -27,7 +35,7 @@ EXCHANGES: dict[str, Exchange] = {
         Exchange("binance_coinm", "Binance COIN-M futures (in contracts)", "BTC-USD-PERP"),
         Exchange("kraken", "Kraken spot", "BTC-USD"),
         Exchange("coinbase", "Coinbase Exchange", "BTC-USD"),
-        Exchange("bitstamp", "Bitstamp", "BTC-USD"),
+        Exchange("bitstamp", "Bitstamp", "BTC-USD", consecutive_ids=False),
     )
 }
 

@@ -202,6 +202,42 @@ REJECTED = Record(
     partition=("exchange", "kind"),
 )
 
+GAP = Record(
+    name="Gap",
+    doc="Consecutive trade ids that are, or once were, missing in gold.trades.",
+    schema=pa.schema(
+        [
+            _field("exchange", pa.string(), "Venue and market."),
+            _field("symbol", pa.string(), "Canonical symbol."),
+            _field("first_missing_id", pa.int64(), "The first id that is missing."),
+            _field("last_missing_id", pa.int64(), "The last id that is missing."),
+            _field("missing", pa.int64(), "How many they are: raw trades."),
+            _field("before_at", INSTANT, "Trade time of the neighbour before."),
+            _field("after_at", INSTANT, "Trade time of the neighbour after."),
+            _field(
+                "cause",
+                pa.string(),
+                "disconnect, rotation, exchange (it sent none), loss (on our side), unrecorded "
+                "(nobody listened: between recordings) or unknown.",
+            ),
+            _field("state", pa.string(), "open, repaired or unrepairable."),
+            _field("reason", pa.string(), "Why it cannot be repaired.", nullable=True),
+            _field("detected_at", INSTANT, "When the later of the neighbours was received."),
+            _field(
+                "repaired_at",
+                INSTANT,
+                "When the last of them was received after all.",
+                nullable=True,
+            ),
+            _field("gap_date", pa.date32(), "UTC day of before_at."),
+        ]
+    ),
+    key=("exchange", "symbol", "first_missing_id", "last_missing_id"),
+    order=("symbol", "first_missing_id"),
+    day="gap_date",
+    partition=("exchange",),
+)
+
 CANDLE = Record(
     name="Candle",
     doc="Open, high, low, close and sums of the eligible trades of one window.",

@@ -14,6 +14,7 @@ from k2_assets.resources import LakeResource
 from k2_assets.tables import MODE_TAG, TICK
 from k2_lake.candles import pending_days as candles_pending
 from k2_lake.catalog import Lake
+from k2_lake.gaps import pending_days as gaps_pending
 from k2_lake.gold import pending_days as gold_pending
 from k2_market.kinds import Kind
 from k2_market.timeframes import TIMEFRAMES
@@ -93,6 +94,8 @@ def pending(lake: Lake, kind: Kind) -> dict[date, list[str]]:
     for name in TIMEFRAMES if kind is Kind.TRADES else ():
         for day, sequence in candles_pending(lake, name).items():
             found.setdefault(day, []).append(f"{name}@{sequence}")
+    for day, sequence in gaps_pending(lake).items() if kind is Kind.TRADES else ():
+        found.setdefault(day, []).append(f"gaps@{sequence}")
     return found
 
 

@@ -15,6 +15,7 @@ from k2_lake.candles import build_candles
 from k2_lake.catalog import Lake, LakeSettings
 from k2_lake.duckdb_engine import DuckDBEngine
 from k2_lake.engine import Engine
+from k2_lake.gaps import find_gaps
 from k2_lake.gold import merge, pending_days
 from k2_lake.scan import planned
 from k2_lake.silver import Parse, refine, refine_day
@@ -64,10 +65,15 @@ class LakeDriver:
         for day in sorted(pending_days(self.lake, self.kind)):
             merge(self.lake, self.engine, self.kind, day)
             self.candles(day)
+            self.gaps(day)
 
     def candles(self, day: date, *, recompute: bool = False) -> None:
         for name in TIMEFRAMES if self.kind is Kind.TRADES else ():
             build_candles(self.lake, self.engine, name, day, recompute=recompute)
+
+    def gaps(self, day: date, *, recompute: bool = False) -> None:
+        if self.kind is Kind.TRADES:
+            find_gaps(self.lake, self.engine, day, recompute=recompute)
 
     def recompute(self, days: Sequence[date], exchanges: Sequence[str] = ("binance",)) -> None:
         """Everything from bronze again, day by day, as a backfill does."""
@@ -83,6 +89,8 @@ class LakeDriver:
         for day in days:
             merge(self.lake, self.engine, self.kind, day, recompute=True)
             self.candles(day, recompute=True)
+        for day in days:
+            self.gaps(day, recompute=True)
 
     def rows(self, name: str) -> list[dict[str, object]]:
         """All rows of a table, ordered by its key."""

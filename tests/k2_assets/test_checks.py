@@ -17,7 +17,7 @@ from k2_lake.history import Mode
 from k2_lake.scan import planned
 from k2_lake.scope import Scope
 from k2_lake.silver import refine
-from k2_lake.tables import TABLES, TRADES_TABLE, bronze_name, silver_name
+from k2_lake.tables import GAPS_TABLE, TABLES, TRADES_TABLE, bronze_name, silver_name
 from k2_market.kinds import Kind
 from tests.frames import ARRIVAL, DAY0, Print, bronze_rows, prints_table
 from tests.graphs import failed, materialized, run_checks, run_job, verdicts
@@ -114,8 +114,20 @@ def check(driver: LakeDriver, name: str) -> Any:
 def test_a_sound_lake_passes(sound: LakeDriver, name: str) -> None:
     result = check(sound, name)
     assert result.success
-    assert len(verdicts(result)) == 2
+    assert len(verdicts(result)) == (1 if name == GAPS_TABLE else 2)
     assert failed(result) == set()
+
+
+def test_missing_trades_are_a_warning_with_their_ids_and_stop_nothing(tmp_path: Path) -> None:
+    driver = LakeDriver(tmp_path)
+    driver.receive([PRINTS[1], PRINTS[5]])
+    driver.tick()
+    result = run_checks(tmp_path, GAPS_TABLE, TODAY)
+    assert result.success
+    [warning] = result.get_asset_check_evaluations()
+    assert (warning.passed, warning.severity.value) == (False, "WARN")
+    assert (warning.metadata["open"].value, warning.metadata["missing_trades"].value) == (1, 3)
+    assert warning.metadata["first"].value.startswith("binance BTC-USDT 2 to 4 (3 trades, ")
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
