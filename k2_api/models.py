@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import pyarrow as pa
 from pydantic import BaseModel, Field, create_model
 
-from k2_market.records import CANDLE, TRADE, Record
+from k2_market.records import CANDLE, INSTRUMENT, TRADE, Record
 
 DecimalText = Annotated[
     str,
@@ -108,6 +108,27 @@ class Symbols(BaseModel):
 
     data: list[SymbolRow]
     meta: SymbolsMeta
+
+
+InstrumentRow = row_model(INSTRUMENT)
+
+
+class InstrumentsMeta(BaseModel):
+    """What the rows of a page are and how to go on."""
+
+    table: str = Field(description="The table that was read.")
+    snapshot_id: str | None = Field(description="Its snapshot; null before the first write.")
+    at: datetime | None = Field(description="The instant whose terms these are; null: now.")
+    limit: int = Field(description="The most rows that this page could have.")
+    has_more: bool = Field(description="Whether rows followed this page when it was read.")
+    next_cursor: str | None = Field(description="Give it as ``cursor`` for the next page.")
+
+
+class Instruments(BaseModel):
+    """A page of instruments, by exchange, symbol and valid_from."""
+
+    data: list[InstrumentRow]  # type: ignore[valid-type]
+    meta: InstrumentsMeta
 
 
 class TableHealth(BaseModel):

@@ -101,7 +101,7 @@ def page(reader: LakeReader, index: SymbolIndex, feed: Feed, asked: RangeParamet
     order = ", ".join(feed.order)
     sql = (
         # Only the rows of the page are made into JSON: as one select, all rows of the range were.
-        f"select {_row_json(feed.record)} from "
+        f"select {row_json(feed.record)} from "
         f"(select * from {{rows}} where {where} order by {order} limit $limit) order by {order}"
     )
     found = [str(r[0]) for r in reader.run(sql, files, {**values, "limit": asked.limit + 1}, table)]
@@ -199,7 +199,7 @@ def _condition(feed: Feed, wanted: _Range) -> tuple[str, dict[str, object]]:
 
 
 @cache
-def _row_json(record: Record) -> str:
+def row_json(record: Record) -> str:
     """The SQL that makes a row one JSON object, decimals and times as text, nothing rounded."""
     fields = ", ".join(f"'{f.name}': {_json_value(f.name, f.type)}" for f in record.schema)
     return f"to_json({{{{{fields}}}}})"

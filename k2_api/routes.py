@@ -9,13 +9,14 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
-from k2_api import queries
-from k2_api.models import Candles, Health, Symbols, Trades
+from k2_api import instruments, queries
+from k2_api.instruments import InstrumentParameters
+from k2_api.models import Candles, Health, Instruments, Symbols, Trades
 from k2_api.parameters import RangeParameters
 from k2_api.problems import Problem
 from k2_api.reader import LakeReader
 from k2_api.symbols import SymbolIndex
-from k2_lake.tables import TABLES, TRADES_TABLE
+from k2_lake.tables import INSTRUMENTS_TABLE, TABLES, TRADES_TABLE
 from k2_market.errors import LakeUnavailable
 from k2_market.timeframes import TIMEFRAMES
 
@@ -63,6 +64,21 @@ def symbols(request: Request) -> Response:
     )
 
 
+@router.get("/v1/instruments", response_model=Instruments, responses=PROBLEMS, tags=["market"])
+def listed(request: Request, asked: Annotated[InstrumentParameters, Query()]) -> Response:
+    """What the exchanges list: names, tick and lot sizes, contracts, and since when."""
+    found = instruments.page(_reader(request)[0], asked)
+    meta = {
+        "table": INSTRUMENTS_TABLE,
+        "snapshot_id": _text(found.snapshot_id),
+        "at": found.at,
+        "limit": asked.limit,
+        "has_more": found.next_cursor is not None,
+        "next_cursor": found.next_cursor,
+    }
+    return _rows(found.rows, meta)
+
+
 @router.get("/v1/trades", response_model=Trades, responses=PROBLEMS, tags=["market"])
 def trades(request: Request, asked: Annotated[RangeParameters, Query()]) -> Response:
     """Trades, each exactly once, by exchange, symbol, timestamp, source_sequence and trade_id."""
@@ -93,7 +109,11 @@ def _page(request: Request, feed: queries.Feed, asked: RangeParameters) -> Respo
         "has_more": found.next_cursor is not None,
         "next_cursor": found.next_cursor,
     }
-    body = f'{{"data":[{",".join(found.rows)}],"meta":'.encode() + _encode(meta) + b"}"
+    return _rows(found.rows, meta)
+
+
+def _rows(rows: list[str], meta: dict[str, Any]) -> Response:
+    body = f'{{"data":[{",".join(rows)}],"meta":'.encode() + _encode(meta) + b"}"
     return Response(body, media_type="application/json")
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
 
 from k2_cli.home import DEFAULT_HOME
@@ -16,6 +17,8 @@ from k2_market.errors import FeedError, UsageError
 from k2_market.exchanges import exchange as known_exchange
 
 instruments = typer.Typer(help="What the exchanges list, and since when.", no_args_is_help=True)
+
+WIDTH = 140
 
 Home = Annotated[Path, typer.Option(envvar="K2_HOME", help="The folder whose tables are meant.")]
 Exchange = Annotated[
@@ -42,7 +45,6 @@ def show(
     past: Annotated[bool, typer.Option("--past", help="Also terms that no longer hold.")] = False,
 ) -> None:
     """Show the instruments of gold.instruments."""
-    from k2_cli.show import STANDARD_OUTPUT
     from k2_lake.catalog import Lake, LakeSettings
     from k2_lake.instruments import history, resolve
 
@@ -78,7 +80,9 @@ def show(
             f"{v.valid_to:%Y-%m-%d %H:%M}" if v.valid_to else "",
         ]
         table.add_row(*cells[: len(table.columns)])
-    STANDARD_OUTPUT.print(table)
+    console = Console()
+    # A line that a narrow terminal wraps is better than one that is cut.
+    Console(width=max(console.width, WIDTH)).print(table)
 
 
 @instruments.command("refresh")

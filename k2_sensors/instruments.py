@@ -1,6 +1,5 @@
 """The sensor that has every exchange's list of instruments refreshed once a day."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -23,15 +22,17 @@ FIRST_RETRY, LONGEST_RETRY = timedelta(minutes=1), timedelta(hours=1)
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Asks every exchange once a day what it lists.",
 )
-def instruments(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """One run for each exchange whose last list is a day old; the run history is the truth."""
+def instruments(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """One exchange at a time, whose list is a day old: the day's chain needs the machine more."""
     now = datetime.now(UTC)
     busy = active_days(context.instance, REFRESH.name)
-    asked = [e for e in LISTINGS if e not in busy and _due_at(context.instance, e) <= now]
-    for exchange in asked:
-        yield dg.RunRequest(run_key=f"{exchange}-{now:%Y%m%dT%H%M%S}", partition_key=exchange)
-    if not asked:
-        yield dg.SkipReason("every exchange has been asked within a day, or is being asked")
+    if busy:
+        return dg.SkipReason(f"{', '.join(sorted(busy))} is being asked")
+    due = {exchange: _due_at(context.instance, exchange) for exchange in LISTINGS}
+    exchange = min(due, key=lambda e: due[e])
+    if due[exchange] > now:
+        return dg.SkipReason(f"{exchange} is the next to be asked, at {due[exchange]:%H:%M} UTC")
+    return dg.RunRequest(run_key=f"{exchange}-{now:%Y%m%dT%H%M%S}", partition_key=exchange)
 
 
 def _due_at(instance: dg.DagsterInstance, exchange: str) -> datetime:

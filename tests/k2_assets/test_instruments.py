@@ -12,10 +12,8 @@ import dagster as dg
 import pytest
 
 from k2_assets.instruments import REST_ENDPOINT
-from k2_assets.tables import asset_key
 from k2_feeds.synthetic import PAIRS, PERPETUALS
 from k2_lake.instruments import history, refresh
-from k2_lake.tables import INSTRUMENTS_TABLE
 from k2_market.exchanges import EXCHANGES
 from k2_sensors.definitions import defs
 from k2_sensors.instruments import instruments as sensor
@@ -102,22 +100,37 @@ def test_the_checks_see_a_row_that_breaks_a_rule_and_a_name_that_means_two(
     assert failed(result) == {"gold.instruments rules", "gold.instruments names"}
 
 
-def requested(instance: dg.DagsterInstance, home: Path) -> set[str]:
+def requested(instance: dg.DagsterInstance) -> str | None:
     with dg.build_sensor_context(instance=instance, definitions=defs, resources={}) as context:
         found = sensor.evaluate_tick(context).run_requests or []
-    return {request.partition_key or "" for request in found}
+    return found[0].partition_key if found else None
 
 
-def test_the_sensor_asks_each_exchange_once_a_day_and_again_when_it_failed(
+def test_the_sensor_asks_one_exchange_after_the_other_once_a_day(
     tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert requested(instance, tmp_path) == set(EXCHANGES)
+    asked = []
     with simulator(ALL) as endpoint:
         monkeypatch.setenv(REST_ENDPOINT, endpoint)
-        assert materialize(tmp_path, "kraken", instance).success
-    assert requested(instance, tmp_path) == set(EXCHANGES) - {"kraken"}
-    found = instance.fetch_materializations(asset_key(INSTRUMENTS_TABLE), limit=5).records
-    assert [r.partition_key for r in found] == ["kraken"]
+        while (exchange := requested(instance)) is not None:
+            asked.append(exchange)
+            assert materialize(tmp_path, exchange, instance).success
+    assert asked == list(EXCHANGES)
+    assert {v.terms.exchange for v in history(open_lake(tmp_path))} == set(EXCHANGES)
+
+
+def test_an_exchange_that_failed_waits_while_the_others_are_asked(
+    tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with simulator(("BTC-USD",)) as endpoint:
+        monkeypatch.setenv(REST_ENDPOINT, endpoint)
+        # Contracts trade on COIN-M alone, so it lists nothing here.
+        assert not materialize(tmp_path, "binance_coinm", instance).success
+        asked = []
+        while (exchange := requested(instance)) is not None:
+            asked.append(exchange)
+            assert materialize(tmp_path, exchange, instance).success
+    assert asked == [e for e in EXCHANGES if e != "binance_coinm"]
 
 
 def test_an_exchange_that_fails_is_asked_less_and_less_often() -> None:
