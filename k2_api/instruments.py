@@ -17,7 +17,7 @@ from k2_api.reader import LakeReader
 from k2_api.symbols import require_exchange
 from k2_lake.tables import INSTRUMENTS_TABLE
 from k2_market.instruments import canonical_symbol
-from k2_market.records import INSTRUMENT
+from k2_market.listing import INSTRUMENT
 
 _ORDER = ", ".join(INSTRUMENT.key)
 _NAMED = "(symbol = $symbol or list_contains(list_transform(names, lambda n: upper(n)), $name))"

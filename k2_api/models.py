@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import pyarrow as pa
 from pydantic import BaseModel, Field, create_model
 
-from k2_market.records import CANDLE, INSTRUMENT, TRADE, Record
+from k2_market.listing import INSTRUMENT
+from k2_market.records import CANDLE, TRADE, Record
 
 DecimalText = Annotated[
     str,

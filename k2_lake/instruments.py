@@ -19,8 +19,7 @@ from k2_lake.scan import Files, planned
 from k2_lake.tables import INSTRUMENTS_TABLE
 from k2_market.errors import UnknownName
 from k2_market.instruments import canonical_symbol
-from k2_market.listing import Instrument, Version, succeed
-from k2_market.records import INSTRUMENT
+from k2_market.listing import INSTRUMENT, Instrument, Version, succeed
 
 
 @retry_conflicts

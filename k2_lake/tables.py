@@ -14,7 +14,8 @@ from pyiceberg.table import Table
 from k2_market.errors import UnknownName
 from k2_market.exchanges import EXCHANGES, Exchange
 from k2_market.kinds import Kind
-from k2_market.records import CANDLE, GAP, INSTRUMENT, RAW_FRAME, REJECTED, Record, with_day
+from k2_market.listing import INSTRUMENT
+from k2_market.records import CANDLE, GAP, RAW_FRAME, REJECTED, Record, with_day
 from k2_market.timeframes import TIMEFRAMES
 
 # Retries are ours: PyIceberg's own would commit the rows of a stale writer a second time.

@@ -10,8 +10,7 @@ import polars as pl
 import pyarrow as pa
 from pandera.api.polars.types import PolarsData
 
-from k2_market.listing import FUTURE, PERPETUAL, SPOT
-from k2_market.records import INSTRUMENT
+from k2_market.listing import FUTURE, INSTRUMENT, PERPETUAL, SPOT
 
 _INSTRUMENT = ("exchange", "symbol")
 _NEXT_FROM = pl.col("valid_from").shift(-1).over(_INSTRUMENT, order_by="valid_from")

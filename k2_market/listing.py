@@ -11,6 +11,54 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
+import pyarrow as pa
+
+from k2_market.records import INSTANT, Record, field
+
+STEP = pa.decimal128(38, 18)
+
+INSTRUMENT = Record(
+    name="Instrument",
+    doc="The terms of an instrument as its exchange listed them, for as long as they held.",
+    schema=pa.schema(
+        [
+            field("exchange", pa.string(), "Venue and market."),
+            field("symbol", pa.string(), "Canonical symbol, BASE-QUOTE or BASE-QUOTE-CONTRACT."),
+            field("exchange_symbol", pa.string(), "The symbol in the exchange's streams."),
+            field(
+                "names",
+                pa.list_(pa.field("element", pa.string(), nullable=False)),
+                "All names that the exchange has for it: XXBTZUSD, XBTUSD, XBT/USD, BTC/USD.",
+            ),
+            field("base", pa.string(), "What is traded."),
+            field("quote", pa.string(), "What it is priced in."),
+            field("type", pa.string(), "spot, perpetual or future."),
+            field("tick_size", STEP, "The smallest step of a price, in quote currency."),
+            field("lot_size", STEP, "The smallest step of a quantity, in its own unit."),
+            field("min_notional", STEP, "The least worth of an order, in quote.", nullable=True),
+            field(
+                "contract_size",
+                STEP,
+                "What a contract is worth in contract_currency; null where quantities are in base.",
+                nullable=True,
+            ),
+            field("contract_currency", pa.string(), "The currency of that worth.", nullable=True),
+            field("status", pa.string(), "trading, else the exchange's word, in lower case."),
+            field("valid_from", INSTANT, "When K2 first saw these terms, inclusive."),
+            field(
+                "valid_to",
+                INSTANT,
+                "When it saw others, or none, exclusive; null while they hold.",
+                nullable=True,
+            ),
+        ]
+    ),
+    key=("exchange", "symbol", "valid_from"),
+    order=("symbol", "valid_from"),
+    day="",
+    partition=("exchange",),
+)
+
 SPOT, PERPETUAL, FUTURE = "spot", "perpetual", "future"
 TRADING = "trading"
 

@@ -15,7 +15,7 @@ from k2_feeds.dialects.listings import listing
 from k2_feeds.listings import LISTINGS
 from k2_feeds.synthetic import PAIRS
 from k2_lake.instruments import refresh
-from k2_market.records import INSTRUMENT
+from k2_market.listing import INSTRUMENT
 from tests.lakes import open_lake
 
 AT = datetime(2026, 1, 1, 12, tzinfo=UTC)

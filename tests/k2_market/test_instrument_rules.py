@@ -9,7 +9,7 @@ import pytest
 from pandera.errors import SchemaErrors
 
 from k2_market.instrument_rules import INSTRUMENT_SCHEMA, ambiguous_names
-from k2_market.records import INSTRUMENT
+from k2_market.listing import INSTRUMENT
 
 JANUARY, FEBRUARY, MARCH = (datetime(2026, month, 1, tzinfo=UTC) for month in (1, 2, 3))
 BITCOIN: dict[str, Any] = {
