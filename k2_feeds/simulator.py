@@ -16,7 +16,7 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -57,15 +57,18 @@ async def serve(
     port: int = 0,
     *,
     symbols: Sequence[str] = SYMBOLS,
+    only: Collection[str] = (),
     rate: float = 5.0,
     seed: int = 1,
 ) -> AsyncIterator[Simulator]:
     """Simulated exchanges while the context lasts; on leaving, connections are closed.
 
     ``port`` 0 takes a free one. ``symbols`` are canonical; each trades ``rate`` times a second on
-    each exchange that has it: contracts on COIN-M, pairs on all others.
+    each exchange that has it: contracts on COIN-M, pairs on all others. ``only`` names the
+    exchanges that there are, all if it is empty.
     """
     exchanges = _exchanges(symbols, seed)
+    exchanges = {name: e for name, e in exchanges.items() if not only or name in only}
     by_path = {path: e for e in exchanges.values() for path in e.dialect.paths}
 
     async def attend(connection: ServerConnection) -> None:
@@ -195,9 +198,13 @@ async def _main(arguments: argparse.Namespace) -> None:
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
-    symbols = arguments.symbols.split(",")
     async with serve(
-        arguments.host, arguments.port, symbols=symbols, rate=arguments.rate, seed=arguments.seed
+        arguments.host,
+        arguments.port,
+        symbols=arguments.symbols.split(","),
+        only=arguments.only.split(",") if arguments.only else (),
+        rate=arguments.rate,
+        seed=arguments.seed,
     ) as simulator:
         for exchange in simulator.exchanges.values():
             for name, value in parsed(arguments.fault):
@@ -217,6 +224,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--rate", type=float, default=5.0, help="trades a second, per symbol")
     parser.add_argument("--symbols", default=",".join(SYMBOLS), help="canonical, with commas")
+    parser.add_argument("--only", default="", help="exchanges, with commas; all if not given")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--fault",
