@@ -10,7 +10,7 @@ COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --no-strip-extras -q pyproject.toml --group build
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench lock clean
+.PHONY: help demo test lint bench soak lock clean
 
 help: ## Show what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 8
@@ -29,6 +29,10 @@ lint: $(DEV) ## Check style, types and who imports whom
 
 bench: $(DEV) ## Measure frames and trades per second of every stage
 	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks.feed
+
+soak: $(DEV) ## Run a live feed for 20 minutes against disconnects and a restart of Kafka
+	@$(BIN)/python -m benchmarks.soak
 
 lock: ## Pin the dependencies again (needs uv)
 	@$(COMPILE) -o requirements.lock

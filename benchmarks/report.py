@@ -12,7 +12,7 @@ from rich.table import Table
 from benchmarks.figures import Figure
 from benchmarks.machine import facts
 
-BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
+MARK = "figures"  # of the place in the page that a table goes to
 _VERDICTS = {None: "", True: "reached", False: "MISSED"}
 
 
@@ -51,10 +51,11 @@ def write(path: Path, figures: Sequence[Figure], settings: Mapping[str, object])
     path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
-def document(page: Path, figures: Sequence[Figure]) -> None:
+def document(page: Path, figures: Sequence[Figure], mark: str = MARK) -> None:
     """Write the same table into a page of the documentation, between its two markers."""
-    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
+    begin, end = f"<!-- {mark} -->", f"<!-- end of {mark} -->"
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(end)
     machine = facts()
     when, where = f"{datetime.now(UTC):%Y-%m-%d}", f"{machine['cores']} cores"
     told = (
@@ -68,7 +69,7 @@ def document(page: Path, figures: Sequence[Figure]) -> None:
         verdict = _VERDICTS[f.reached]
         lines.append(f"| {f.name} | {f.unit} | {numbers} | {_to_reach(f)} | {verdict} |")
     body = "\n".join(lines)
-    page.write_text(f"{before}{BEGIN}\n\n{told}\n\n{body}\n\n{END}{after}", encoding="utf-8")
+    page.write_text(f"{before}{begin}\n\n{told}\n\n{body}\n\n{end}{after}", encoding="utf-8")
 
 
 def _to_reach(figure: Figure) -> str:

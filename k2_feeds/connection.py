@@ -104,7 +104,7 @@ class Connection:
         secure = urlsplit(self._url).scheme == "wss"
         async with connect(
             self._url,
-            ssl=self._tls if secure else None,
+            ssl=(self._tls or True) if secure else None,
             open_timeout=_OPEN_WITHIN_S,
             ping_interval=None,  # websockets' own would end a connection that waits for Kafka
             close_timeout=_CLOSE_WITHIN_S,

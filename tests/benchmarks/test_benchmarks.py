@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from benchmarks import report
+from benchmarks import feed, report
 from benchmarks.__main__ import RESULTS, Name, Sizes, measure
 from benchmarks.figures import Figure
 
@@ -56,6 +57,23 @@ def test_a_tiny_run_tells_every_figure(name: Name, tmp_path: Path) -> None:
     assert told
 
 
+FEED = {
+    "bare websockets loop": "frames/s",
+    "socket to acknowledged record": "frames/s",
+    "feed / bare loop": "ratio",
+}
+
+
+def test_a_tiny_feed_loses_no_frame_and_tells_every_figure(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    figures = feed.measure(2_000, 1, tmp_path, told.append)
+
+    assert {f.name: f.unit for f in figures} == FEED
+    assert all(f.value > 0 for f in figures)
+    assert told
+
+
 def test_a_figure_is_the_median_of_its_runs_and_knows_whether_it_reaches_its_aim() -> None:
     fast, slow = Figure("a", "x", [1.0, 9.0, 2.0], at_least=2), Figure("b", "x", [3.0], at_most=2)
 
@@ -66,10 +84,14 @@ def test_a_figure_is_the_median_of_its_runs_and_knows_whether_it_reaches_its_aim
 
 def test_the_page_on_performance_says_what_the_command_printed() -> None:
     page = (RESULTS.parents[2] / "docs" / "performance.md").read_text(encoding="utf-8")
-    found = json.loads(RESULTS.read_text(encoding="utf-8"))
+    chain = {n: unit for names in EXPECTED.values() for n, unit in names.items()}
+    for results, names in ((RESULTS, chain), (feed.RESULTS, FEED)):
+        found = json.loads(results.read_text(encoding="utf-8"))
+        assert {f["name"]: f["unit"] for f in found["figures"]} == names
+        _agrees(found, page)
 
-    told = {f["name"]: f["unit"] for f in found["figures"]}
-    assert told == {n: unit for names in EXPECTED.values() for n, unit in names.items()}
+
+def _agrees(found: dict[str, Any], page: str) -> None:
     for f in found["figures"]:
         numbers = " | ".join(report.text(n) for n in (f["median"], min(f["runs"]), max(f["runs"])))
         assert f"| {f['name']} | {f['unit']} | {numbers} |" in page

@@ -10,13 +10,11 @@ import random
 import re
 import signal
 import time
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from hypothesis import given
@@ -25,7 +23,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as serve_websockets
 
 from k2_feeds import session as session_module
-from k2_feeds.adapter import Adapter, Liveness
+from k2_feeds.adapter import Liveness
 from k2_feeds.adapters import ADAPTERS, adapter
 from k2_feeds.backlog import Backlog
 from k2_feeds.broker import EmbeddedBroker, start_broker
@@ -34,7 +32,6 @@ from k2_feeds.feed import Feed, Plan, run_feeds
 from k2_feeds.kafka import KafkaSettings
 from k2_feeds.liveness import Verdict, Vitals, backoff, judge
 from k2_feeds.producer import FrameProducer
-from k2_feeds.reader import TopicReader
 from k2_feeds.router import FrameRouter
 from k2_feeds.session import Session
 from k2_feeds.simulator import serve
@@ -43,6 +40,7 @@ from k2_feeds.topics import raw_topic
 from k2_feeds.undelivered import Spool
 from k2_market.errors import SubscriptionRefused
 from k2_market.kinds import Kind
+from tests.feeds import frames_in, running, sequences, trade_ids, until
 
 SYMBOLS = ("BTC-USDT", "ETH-USDT")
 
@@ -51,54 +49,6 @@ SYMBOLS = ("BTC-USDT", "ETH-USDT")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaSettings]:
     with start_broker(tmp_path_factory.mktemp("broker")) as broker:
         yield broker.settings
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition of counters, which announce nothing; the test's timeout is the limit."""
-    while not condition():  # noqa: ASYNC110
-        await asyncio.sleep(0.02)
-
-
-@asynccontextmanager
-async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(work)
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-def _frames_in(settings: KafkaSettings, exchange: str) -> pa.Table:
-    with TopicReader(settings, raw_topic(Kind.TRADES, exchange)) as reader:
-        end = {partition: high for partition, (_, high) in reader.watermarks().items()}
-        batch = reader.read({}, end, 1_000_000)
-    assert batch is not None
-    return batch.table
-
-
-def _trade_ids(venue: Adapter, table: pa.Table) -> dict[str, list[int]]:
-    """The ids by symbol, in the order of the topic."""
-    found: dict[str, list[int]] = defaultdict(list)
-    for payload in table["payload"].to_pylist():
-        if venue.classify(payload).channel == "trades":
-            parser = venue.parsers[Kind.TRADES]
-            columns = parser.columns(parser.rows([parser.decode(payload)])[2])
-            for name, number in zip(
-                columns.exchange_symbol.to_pylist(),
-                columns.source_sequence.to_pylist(),
-                strict=True,
-            ):
-                found[name].append(number)
-    return found
-
-
-def _sequences(table: pa.Table) -> list[list[int]]:
-    """The numbers of each connection's frames, in order."""
-    found: dict[int, list[int]] = defaultdict(list)
-    for row in table.select(["connection_id", "sequence"]).to_pylist():
-        found[row["connection_id"]].append(row["sequence"])
-    return [sorted(numbers) for numbers in found.values()]
 
 
 @pytest.mark.parametrize("exchange", ADAPTERS)
@@ -113,22 +63,22 @@ def test_every_trade_reaches_kafka_in_sequence_until_stopped(
                 Plan(adapter(exchange), Kind.TRADES, symbols, (simulator.endpoint,)), kafka, None
             )
             stop = asyncio.Event()
-            async with _running(run_feeds([feed], stop=stop)) as task:
-                await _until(lambda: feed.status["frames"] >= 300)  # type: ignore[operator]
+            async with running(run_feeds([feed], stop=stop)) as task:
+                await until(lambda: feed.status["frames"] >= 300)  # type: ignore[operator]
                 assert feed.status["connected"] is True
                 assert simulator.connections == 1
                 stop.set()
                 await task
-                await _until(lambda: simulator.connections == 0)
+                await until(lambda: simulator.connections == 0)
             return feed.status
 
     status = asyncio.run(scenario())
-    table = _frames_in(kafka, exchange)
+    table = frames_in(kafka, exchange)
     assert table.num_rows == status["acknowledged"] == status["frames"]
-    (numbers,) = _sequences(table)
+    (numbers,) = sequences(table)
     assert numbers == list(range(table.num_rows))
     assert set(table["origin"].to_pylist()) == {"live"}
-    ids = _trade_ids(adapter(exchange), table)
+    ids = trade_ids(adapter(exchange), table)
     assert len(ids) == len(SYMBOLS)
     for of_symbol in ids.values():
         first = of_symbol[0]
@@ -143,20 +93,20 @@ def test_it_connects_again_when_the_exchange_is_back(kafka: KafkaSettings) -> No
                 Plan(adapter("kraken"), Kind.TRADES, SYMBOLS, (simulator.endpoint,)), kafka, None
             )
             task = asyncio.create_task(run_feeds([feed], stop=(stop := asyncio.Event())))
-            await _until(lambda: feed.status["frames"] >= 20)  # type: ignore[operator]
-        await _until(lambda: feed.status["connected"] is False)
+            await until(lambda: feed.status["frames"] >= 20)  # type: ignore[operator]
+        await until(lambda: feed.status["connected"] is False)
         before = feed.status["frames"]
         async with serve(port=port, rate=100):
-            await _until(lambda: feed.status["frames"] >= before + 20)  # type: ignore[operator]
+            await until(lambda: feed.status["frames"] >= before + 20)  # type: ignore[operator]
             stop.set()
             await task
         assert feed.status["connections"] == 2
         assert "Connection" in str(feed.status["last_error"])
 
     asyncio.run(scenario())
-    sequences = _sequences(_frames_in(kafka, "kraken"))
-    assert len(sequences) == 2
-    assert all(numbers == list(range(len(numbers))) for numbers in sequences)
+    counted = sequences(frames_in(kafka, "kraken"))
+    assert len(counted) == 2
+    assert all(numbers == list(range(len(numbers))) for numbers in counted)
 
 
 def test_a_refused_symbol_is_reported_while_the_others_go_on(kafka: KafkaSettings) -> None:
@@ -166,9 +116,9 @@ def test_a_refused_symbol_is_reported_while_the_others_go_on(kafka: KafkaSetting
                 adapter("kraken"), Kind.TRADES, ("FOO-USD", "BTC-USD"), (simulator.endpoint,)
             )
             feed = Feed(plan, kafka, None)
-            async with _running(run_feeds([feed], stop=asyncio.Event())):
-                await _until(lambda: feed.status["connected"] is True)
-                await _until(lambda: feed.status["frames"] >= 20)  # type: ignore[operator]
+            async with running(run_feeds([feed], stop=asyncio.Event())):
+                await until(lambda: feed.status["connected"] is True)
+                await until(lambda: feed.status["frames"] >= 20)  # type: ignore[operator]
                 return feed.status
 
     status = asyncio.run(scenario())
@@ -188,10 +138,10 @@ def test_a_feed_that_dies_does_not_take_the_others_with_it(kafka: KafkaSettings)
                 Plan(adapter("binance"), Kind.TRADES, SYMBOLS, (simulator.endpoint,)), kafka, None
             )
             stop = asyncio.Event()
-            async with _running(run_feeds([dead, alive], stop=stop)) as task:
-                await _until(lambda: dead.failure is not None)
+            async with running(run_feeds([dead, alive], stop=stop)) as task:
+                await until(lambda: dead.failure is not None)
                 seen = alive.status["frames"]
-                await _until(lambda: alive.status["frames"] > seen)  # type: ignore[operator]
+                await until(lambda: alive.status["frames"] > seen)  # type: ignore[operator]
                 stop.set()
                 await task
             assert "FOO/USD" in str(dead.status["failure"])
@@ -209,18 +159,18 @@ def test_frames_wait_for_kafka_and_none_is_lost(kafka: KafkaSettings) -> None:
         producer = FrameProducer(kafka, "binance", Kind.TRADES, backlog=backlog)
         async with serve(rate=400) as simulator:
             live = Session(FrameRouter(venue, Kind.TRADES, producer), SYMBOLS, [simulator.endpoint])
-            async with _running(live.run()):
-                await _until(lambda: live.status.waits > 0)
+            async with running(live.run()):
+                await until(lambda: live.status.waits > 0)
                 held = live.status.frames
-                await _until(lambda: live.status.waits > 10)
+                await until(lambda: live.status.waits > 10)
                 assert live.status.frames <= held + 20
                 committed.update(dict.fromkeys(range(4), 10**9))
-                await _until(lambda: live.status.frames > held + 60)
+                await until(lambda: live.status.frames > held + 60)
         producer.flush()
         return live.status.connections
 
     assert asyncio.run(scenario()) == 1
-    for ids in _trade_ids(adapter("binance"), _frames_in(kafka, "binance")).values():
+    for ids in trade_ids(adapter("binance"), frames_in(kafka, "binance")).values():
         assert ids == list(range(ids[0], ids[0] + len(ids)))
 
 
@@ -236,17 +186,17 @@ def test_a_connection_is_replaced_with_overlap_before_the_exchange_closes_it(
                 live = Session(
                     FrameRouter(venue, Kind.TRADES, producer), SYMBOLS, [simulator.endpoint]
                 )
-                async with _running(live.run()):
-                    await _until(lambda: simulator.connections == 2)
-                    await _until(lambda: live.status.connections == 2)
-                    await _until(lambda: simulator.connections == 1)
+                async with running(live.run()):
+                    await until(lambda: simulator.connections == 2)
+                    await until(lambda: live.status.connections == 2)
+                    await until(lambda: simulator.connections == 1)
                     assert live.connected
                 assert live.status.last_error is None
 
     asyncio.run(scenario())
-    table = _frames_in(kafka, "binance")
-    assert len(_sequences(table)) == 2
-    for ids in _trade_ids(venue, table).values():
+    table = frames_in(kafka, "binance")
+    assert len(sequences(table)) == 2
+    for ids in trade_ids(venue, table).values():
         assert len(ids) > len(set(ids))
         assert set(ids) == set(range(min(ids), max(ids) + 1))
 
@@ -288,8 +238,8 @@ def test_a_connection_without_a_sign_of_life_is_given_up(
                 live = Session(
                     FrameRouter(venue, Kind.TRADES, producer), ("BTC-USD", "ETH-USD"), [endpoint]
                 )
-                async with _running(live.run()):
-                    await _until(lambda: live.status.connections >= 2)
+                async with running(live.run()):
+                    await until(lambda: live.status.connections >= 2)
                     return live.status.last_error
 
     assert re.fullmatch(f"Disconnected: {error}", asyncio.run(scenario()) or "")
@@ -314,21 +264,21 @@ def test_frames_wait_out_an_outage_of_kafka_and_the_wait_is_told(
         async with serve(rate=200) as simulator:
             plan = Plan(adapter("binance"), Kind.TRADES, SYMBOLS, (simulator.endpoint,))
             feed = Feed(plan, broker.settings, None)
-            async with _running(run_feeds([feed], stop=(stop := asyncio.Event()))) as task:
-                await _until(lambda: feed.status["acknowledged"] > 50)  # type: ignore[operator]
+            async with running(run_feeds([feed], stop=(stop := asyncio.Event()))) as task:
+                await until(lambda: feed.status["acknowledged"] > 50)  # type: ignore[operator]
                 with _stopped(broker):
-                    await _until(lambda: feed.status["queued"] > 300)  # type: ignore[operator]
+                    await until(lambda: feed.status["queued"] > 300)  # type: ignore[operator]
                     assert feed.status["trouble"] is not None
-                await _until(lambda: feed.status["trouble"] is None)
+                await until(lambda: feed.status["trouble"] is None)
                 stop.set()
                 await task
             return feed.status
 
     with start_broker(tmp_path_factory.mktemp("broker")) as broker:
         status = asyncio.run(scenario(broker))
-        table = _frames_in(broker.settings, "binance")
+        table = frames_in(broker.settings, "binance")
     assert (status["connections"], status["outages"], status["queued"]) == (1, 0, 0)
-    assert _sequences(table) == [list(range(int(str(status["frames"]))))]
+    assert sequences(table) == [list(range(int(str(status["frames"]))))]
 
 
 def test_what_kafka_does_not_take_before_the_end_is_produced_first_at_the_next_start(
@@ -339,11 +289,11 @@ def test_what_kafka_does_not_take_before_the_end_is_produced_first_at_the_next_s
             plan = Plan(adapter("kraken"), Kind.TRADES, SYMBOLS, (simulator.endpoint,))
             feed = Feed(plan, broker.settings, None, home=tmp_path)
             task = asyncio.create_task(feed.run(drain_s=0.5 if kafka_goes else 10))
-            await _until(lambda: feed.status["acknowledged"] > 50)  # type: ignore[operator]
+            await until(lambda: feed.status["acknowledged"] > 50)  # type: ignore[operator]
             if kafka_goes:
                 before = int(str(feed.status["frames"]))
                 broker.stop()
-                await _until(lambda: int(str(feed.status["frames"])) > before + 100)
+                await until(lambda: int(str(feed.status["frames"])) > before + 100)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             return int(str(feed.status["frames"]))
@@ -356,14 +306,14 @@ def test_what_kafka_does_not_take_before_the_end_is_produced_first_at_the_next_s
     assert len(kept) >= 100
     with start_broker(tmp_path / "two") as broker:
         received = asyncio.run(scenario(broker, kafka_goes=False))
-        table = _frames_in(broker.settings, "kraken")
+        table = frames_in(broker.settings, "kraken")
     assert spool.files() == []
     assert table.num_rows == len(kept) + received
     for partition in range(4):
         part = table.filter(pc.equal(table["kafka_partition"], partition)).sort_by("kafka_offset")
         times = part["received_at"].to_pylist()
         assert times == sorted(times)
-    runs = [(len(numbers), numbers[-1] - numbers[0] + 1) for numbers in _sequences(table)]
+    runs = [(len(numbers), numbers[-1] - numbers[0] + 1) for numbers in sequences(table)]
     assert sorted(runs) == sorted([(len(kept), len(kept)), (received, received)])
 
 
@@ -420,19 +370,19 @@ def test_a_connection_that_the_exchange_will_close_is_replaced_before(
             with FrameProducer(kafka, exchange, Kind.TRADES) as producer:
                 router = FrameRouter(adapter(exchange), Kind.TRADES, producer)
                 live = Session(router, SYMBOLS, [simulator.endpoint])
-                async with _running(live.run()):
-                    await _until(lambda: live.connected)
+                async with running(live.run()):
+                    await until(lambda: live.connected)
                     (first,) = simulator.exchanges[exchange].clients
                     await first.send(frame)
-                    await _until(lambda: simulator.connections == 2)
-                    await _until(lambda: simulator.connections == 1)
+                    await until(lambda: simulator.connections == 2)
+                    await until(lambda: simulator.connections == 1)
                     assert list(simulator.exchanges[exchange].clients) != [first]
                     assert (live.connected, live.status.connections) == (True, 2)
                 assert live.status.last_error is None
 
     asyncio.run(scenario())
-    table = _frames_in(kafka, exchange)
-    for ids in _trade_ids(adapter(exchange), table).values():
+    table = frames_in(kafka, exchange)
+    for ids in trade_ids(adapter(exchange), table).values():
         assert set(ids) == set(range(min(ids), max(ids) + 1))
 
 
@@ -452,9 +402,9 @@ def test_an_unknown_product_is_reported_while_the_others_go_on(kafka: KafkaSetti
                 (simulator.endpoint,),
             )
             feed = Feed(plan, kafka, None)
-            async with _running(run_feeds([feed], stop=asyncio.Event())):
-                await _until(lambda: feed.status["connected"] is True)
-                await _until(lambda: feed.status["frames"] >= 20)  # type: ignore[operator]
+            async with running(run_feeds([feed], stop=asyncio.Event())):
+                await until(lambda: feed.status["connected"] is True)
+                await until(lambda: feed.status["frames"] >= 20)  # type: ignore[operator]
                 return feed.status
 
     status = asyncio.run(scenario())
