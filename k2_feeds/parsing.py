@@ -76,7 +76,7 @@ def parse(exchange: str, kind: Kind, frames: pa.Table) -> Parsed:
     live, archived = _by_origin(frames)
     found = _read(parser, kind, payloads, live)
     parts = [(parser.columns(part.rows), part) for part in _by_type(found)]
-    parts += _archived(payloads, archived, found.faults)
+    parts += _archived(kind, payloads, archived, found.faults)
     tables = [
         _valid_rows(kind, exchange, columns, part, frames, found.faults) for columns, part in parts
     ]
@@ -103,10 +103,15 @@ def _by_origin(frames: pa.Table) -> tuple[list[int], list[int]]:
 
 
 def _archived(
-    payloads: list[bytes], positions: list[int], faults: list[tuple[int, Fault]]
+    kind: Kind, payloads: list[bytes], positions: list[int], faults: list[tuple[int, Fault]]
 ) -> list[tuple[Columns, _Found]]:
+    """The rows of archives; all archives that K2 reads are of trades."""
     found = read_rows(payloads, positions)
     faults += found.faults
+    if kind is not Kind.TRADES:
+        foreign = Fault(0, "other_kind", f"a trade of an archive among {kind}")
+        faults += [(position, foreign) for f in found.files for position in f.positions]
+        return []
     return [(f.columns, _Found(f.positions, [0] * len(f.positions))) for f in found.files]
 
 

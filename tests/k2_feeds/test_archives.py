@@ -231,6 +231,19 @@ def test_every_cell_of_every_format_is_where_it_belongs(
     assert found.rejected.num_rows == 0
 
 
+def test_an_archived_trade_in_the_topic_of_quotes_is_rejected_and_stops_nothing(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "BTCUSDT-trades-2024-08-08.csv").write_text(SPOT)
+    frames = bronze_rows(archive_frames("binance", tmp_path / "BTCUSDT-trades-2024-08-08.csv"))
+    found = parsing.parse("binance", Kind.QUOTES, frames)
+    assert (found.rows.num_rows, found.control, found.other) == (0, 0, 0)
+    assert {(r["reason"], r["kind"]) for r in found.rejected.to_pylist()} == {
+        ("other_kind", "quotes")
+    }
+    assert found.rejected["payload"].to_pylist() == frames["payload"].to_pylist()
+
+
 def test_zip_gzip_and_plain_give_the_same_rows_and_a_zip_may_hold_many(tmp_path: Path) -> None:
     plain = tmp_path / "BTCUSDT-trades-2024-08-08.csv"
     plain.write_text(SPOT)

@@ -21,7 +21,7 @@ from k2_feeds.archives.layouts import LAYOUTS
 from k2_feeds.parsing import Parsed, parse
 from k2_feeds.tapes import read_tape
 from tests.frames import bronze_rows, frame_table
-from tests.k2_feeds.test_parsing import RECEIVED, USUAL, assert_none_is_lost
+from tests.k2_feeds.test_parsing import QUOTES, RECEIVED, USUAL, assert_none_is_lost
 from tests.mutations import mutated
 from tests.needs import shared_data_folder
 
@@ -64,6 +64,7 @@ TAKEN_OF_A_TAPE = 2_000
 TAKEN = {
     "rows", "control", "malformed_json", "unknown_frame", "wrong_type", "missing_field",
     "bad_decimal", "unknown_archive", "wrong_cells", "wrong_value",
+    "other_kind",
 }  # fmt: skip
 
 
@@ -73,7 +74,7 @@ def family(exchange: str) -> str:
 
 def by_hand(exchange: str) -> list[bytes]:
     """Frames in the shape of the exchange's public message formats."""
-    return USUAL[exchange] + CONTROL[family(exchange)]
+    return USUAL[exchange] + QUOTES[exchange] + CONTROL[family(exchange)]
 
 
 def recorded(exchange: str) -> list[bytes]:
@@ -143,10 +144,10 @@ def assert_read(exchange: str, payloads: Sequence[bytes], archived_after: int) -
         venue.answers(payload)
         venue.announces_close(payload)
     frames = frames_of(payloads, archived_after)
-    parsed = [parse(exchange, kind, frames) for kind in venue.parsers]
-    for of_kind in parsed:
-        assert_none_is_lost(of_kind, len(payloads))
-    return parsed
+    parsed = {kind: parse(exchange, kind, frames) for kind in venue.parsers}
+    for kind, of_kind in parsed.items():
+        assert_none_is_lost(of_kind, len(payloads), kind)
+    return list(parsed.values())
 
 
 @pytest.mark.timeout(300)

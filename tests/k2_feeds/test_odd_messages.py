@@ -29,7 +29,7 @@ EXCHANGES = {
 ODD = {
     "whole sessions": "ooooooo ccccccccccccc ttc cc",
     "fixtures of parsers: Binance": "ttt oooooooooo qqq oooo u ooooooo u",
-    "fixtures of parsers: Kraken, Bitstamp, Coinbase": "uuuuuuuuu o toq uc",
+    "fixtures of parsers: Kraken, Bitstamp, Coinbase": "uuuuuuuuu q toq uc",
     "fixtures of parsers: several": "c c ct tbt",
     "fixtures of adapters": "qoooo oo cccco uuuuuu oooc c",
 }
