@@ -2,7 +2,7 @@
 
 An adapter knows addresses, messages and meanings. It holds no socket, clock, environment or log:
 the session, the simulator, Kafka and the tables work on this contract and never name a venue.
-To add an exchange, write one file in ``k2_feeds/adapters`` and list it in ``ADAPTERS``.
+To add an exchange, write one file in ``k2_feeds/adapters`` and name it in ``EXCHANGES``.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from k2_feeds.adapter import Answer, Channel, Limits, Liveness, Parser, Route, legs
+from k2_feeds.adapter import Adapter, Answer, Channel, Limits, Liveness, Parser, Route, legs
 from k2_feeds.adapters import binance_quotes, binance_trades
 from k2_feeds.faults import read_object, routed
 from k2_market.kinds import Kind
@@ -194,7 +194,7 @@ _PARSERS = {
 
 # "The base endpoint is wss://stream.binance.com:9443 or wss://stream.binance.com:443", and
 # "wss://data-stream.binance.vision can be subscribed to receive only market data messages".
-BINANCE = Binance(
+BINANCE: Adapter = Binance(
     "binance",
     "wss://stream.binance.com:9443",
     "/stream",

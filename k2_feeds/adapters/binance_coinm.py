@@ -9,8 +9,9 @@ Source of the addresses: "Websocket Market Streams" of COIN-M futures.
 
 from __future__ import annotations
 
+from k2_feeds.adapter import Adapter
 from k2_feeds.adapters.binance import Binance
 
-BINANCE_COINM = Binance(
+BINANCE_COINM: Adapter = Binance(
     "binance_coinm", "wss://dstream.binance.com", "/stream", "/binance_coinm/stream"
 )

@@ -8,8 +8,9 @@ silent; it has the aggregated ones.
 
 from __future__ import annotations
 
+from k2_feeds.adapter import Adapter
 from k2_feeds.adapters.binance import Binance
 
 _PATH = "/public/stream"
 
-BINANCE_USDM = Binance("binance_usdm", "wss://fstream.binance.com", _PATH, _PATH)
+BINANCE_USDM: Adapter = Binance("binance_usdm", "wss://fstream.binance.com", _PATH, _PATH)

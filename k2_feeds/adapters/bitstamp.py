@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from k2_feeds.adapter import Answer, Channel, Limits, Liveness, Parser, Route, legs
+from k2_feeds.adapter import Adapter, Answer, Channel, Limits, Liveness, Parser, Route, legs
 from k2_feeds.adapters import bitstamp_quotes, bitstamp_trades
 from k2_feeds.faults import read_object, routed
 from k2_market.kinds import Kind
@@ -138,4 +138,4 @@ _PARSERS = {
     Kind.QUOTES: bitstamp_quotes.parser(_route),
 }
 
-BITSTAMP = Bitstamp()
+BITSTAMP: Adapter = Bitstamp()

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from k2_feeds.adapter import Answer, Channel, Limits, Liveness, Parser, Route, legs
+from k2_feeds.adapter import Adapter, Answer, Channel, Limits, Liveness, Parser, Route, legs
 from k2_feeds.adapters import coinbase_quotes, coinbase_trades
 from k2_feeds.faults import read_object, routed
 from k2_market.kinds import Kind
@@ -154,4 +154,4 @@ _PARSERS = {
     Kind.QUOTES: coinbase_quotes.parser(_route),
 }
 
-COINBASE = Coinbase()
+COINBASE: Adapter = Coinbase()
