@@ -23,6 +23,7 @@ from pyiceberg.expressions import (
 )
 from pyiceberg.table import Table
 
+from k2_lake.aggregates import against_gold, without_overlaps
 from k2_lake.catalog import Lake
 from k2_lake.commit import commit, retry_conflicts
 from k2_lake.engine import Engine, Input, statement
@@ -111,6 +112,10 @@ def _append(
     for name, changes in pending.items():
         files += appended(sources[name].table, [c.snapshot for c in changes], schema)
     incoming, count = _once(engine, kind, files, day)
+    if kind is Kind.TRADES and incoming.num_rows:
+        incoming, overlap = against_gold(engine, gold, day, incoming)
+        if overlap:
+            return _recompute(gold, engine, kind, sources, day)
     candidates = (
         planned(gold, schema, _ids(kind, day, incoming)) if incoming.num_rows else Files(schema, ())
     )
@@ -169,11 +174,11 @@ def _once(engine: Engine, kind: Kind, files: Files, day: date) -> tuple[pa.Table
         inputs,
         record.schema,
     )
+    count = rows.num_rows
     # A window over all rows costs more than all else here, and repeats are rare.
-    if rows.select(record.key).group_by(list(record.key)).aggregate([]).num_rows == rows.num_rows:
-        return rows, rows.num_rows
-    sql = _statement("dedupe", kind, "ranked")
-    return engine.query(sql, {"incoming": rows}, record.schema), rows.num_rows
+    if rows.select(record.key).group_by(list(record.key)).aggregate([]).num_rows < count:
+        rows = engine.query(_statement("dedupe", kind, "ranked"), {"incoming": rows}, record.schema)
+    return (without_overlaps(engine, rows) if kind is Kind.TRADES else rows), count
 
 
 def _new(engine: Engine, kind: Kind, incoming: pa.Table, candidates: Files) -> tuple[pa.Table, int]:

@@ -77,6 +77,10 @@ RAW_FRAME = Record(
     day="ingest_date",
 )
 
+# The id of an aggregated trade is this and the exchange's number: those of raw trades are others.
+# It carries the last id that it stands for as source_sequence and their number as trade_count.
+AGGREGATED = "agg:"
+
 TRADE = Record(
     name="Trade",
     doc="One trade as the exchange reported it.",

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from k2_feeds.adapter import Parser, Reading, Route, TradeColumns
 from k2_feeds.faults import one_row, reading_of
 from k2_market.kinds import Kind
-from k2_market.records import TRADE
+from k2_market.records import AGGREGATED, TRADE
 
 # The last instant of the year 9999 in microseconds: more is no time in any unit Binance uses.
 Time = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999_999)]
@@ -111,7 +111,7 @@ def _trade_columns(rows: Sequence[Trade]) -> TradeColumns:
 def _aggregated_columns(rows: Sequence[AggTrade]) -> TradeColumns:
     first = pa.array([r.f for r in rows], pa.int64())
     last = pa.array([r.l for r in rows], pa.int64())
-    ids = pa.array([f"agg:{r.a}" for r in rows], pa.string())
+    ids = pa.array([f"{AGGREGATED}{r.a}" for r in rows], pa.string())
     return TradeColumns(
         exchange_symbol=pa.array([r.s for r in rows], pa.string()),
         trade_id=ids,

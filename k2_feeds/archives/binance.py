@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from k2_feeds.adapter import TradeColumns
 from k2_feeds.adapters.binance_trades import taker_side, to_micros
 from k2_feeds.archives.cells import Cells
-from k2_market.records import TRADE
+from k2_market.records import AGGREGATED, TRADE
 
 # The last instant of the year 9999 in microseconds: more is no time in any unit Binance uses.
 _LATEST = 253_402_300_799_999_999
@@ -44,7 +44,7 @@ def aggregated(cells: Cells) -> TradeColumns:
     ids: Any = cells.integers("agg_trade_id").cast(pa.string())
     return _columns(
         cells,
-        ids=pc.binary_join_element_wise("agg", ids, ":"),
+        ids=pc.binary_join_element_wise(AGGREGATED, ids, ""),
         sequence=last,
         time="transact_time",
         quantity="quantity",
