@@ -23,7 +23,7 @@ class Ticker(msgspec.Struct, gc=False):
     """``{"symbol":"BTC/USD","bid":105944.2,"bid_qty":2.5,"ask":105944.3,"ask_qty":3.2,...}``.
 
     Prices and quantities are JSON numbers, kept as the characters they came in. ``timestamp``, RFC
-    3339, is there since April 2026. There is no id: assembly makes one of time and content.
+    3339, is there since spring 2026. There is no id: assembly makes one of time and content.
     """
 
     symbol: str
