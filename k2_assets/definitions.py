@@ -8,6 +8,7 @@ from k2_assets import bronze, gaps, gold, instruments, ohlcv, silver
 from k2_assets.checks import CHECKS
 from k2_assets.jobs import JOBS
 from k2_assets.landing import LANDING
+from k2_assets.repair import REPAIR
 from k2_assets.resources import resources
 
 ASSETS = [
@@ -25,7 +26,7 @@ def definitions(home: str = "") -> dg.Definitions:
     return dg.Definitions(
         assets=ASSETS,
         asset_checks=[*CHECKS, *gaps.CHECKS, *instruments.CHECKS],
-        jobs=[*JOBS, LANDING, instruments.REFRESH],
+        jobs=[*JOBS, LANDING, instruments.REFRESH, REPAIR],
         resources=resources(home),
         executor=dg.in_process_executor,
     )

@@ -84,7 +84,7 @@ def load_file(lake: Lake, kafka: KafkaSettings, landing: Path, name: str) -> int
             for batch, _ in archive.batches(clock_us):
                 rows += producer.send_many(batch, Origin.ARCHIVE)
     if pace is not None:
-        _await_bronze(pace)
+        await_bronze(pace)
     return rows
 
 
@@ -117,7 +117,7 @@ def _free_name(folder: Path, name: str) -> str:
     return free
 
 
-def _await_bronze(pace: Backlog) -> None:
+def await_bronze(pace: Backlog) -> None:
     """The embedded broker forgets when it stops: rows are kept once bronze has them."""
     while pace.size:
         time.sleep(_LOOK_EVERY_S)

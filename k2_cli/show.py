@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
@@ -43,6 +44,19 @@ class Shown:
     def advance(self, size: int) -> None:
         """Move the bar by a part of the total."""
         self._progress.advance(self._task, size)
+
+
+def print_table(title: str, rows: list[tuple[str, str]]) -> None:
+    """A summary on standard output."""
+    STANDARD_OUTPUT.print(_table(title, rows))
+
+
+@contextmanager
+def shown_progress() -> Iterator[Shown]:
+    """A line of progress on standard error, with no bar."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=STANDARD_ERROR, transient=True) as progress:
+        yield Shown(progress, progress.add_task("starting", total=None))
 
 
 def run_shown(title: str, kind: Kind, work: Work, total: int | None = None) -> None:

@@ -30,6 +30,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 
+from k2_feeds.dialects import histories
 from k2_feeds.dialects.binance import BinanceDialect
 from k2_feeds.dialects.bitstamp import BitstampDialect
 from k2_feeds.dialects.coinbase import CoinbaseDialect
@@ -39,7 +40,7 @@ from k2_feeds.dialects.listings import listing
 from k2_feeds.disturbances import Disturbances, parsed
 from k2_feeds.listings import LISTINGS
 from k2_feeds.simulated import SimulatedExchange, Simulator, publish, send
-from k2_feeds.simulator_control import CONTROL, control, too_many_requests
+from k2_feeds.simulator_control import CONTROL, control, history, json_response, too_many_requests
 from k2_feeds.synthetic import SYMBOLS, SyntheticMarket, is_contract
 from k2_market.errors import UsageError
 
@@ -82,6 +83,9 @@ async def serve(
             return control(simulator, connection, request)
         if path in LISTED_AT:
             return _listing(exchanges[LISTED_AT[path]], LISTED_AT[path], connection)
+        of_history = histories.exchange_of(path)
+        if of_history is not None:
+            return history(exchanges[of_history], connection, request)
         if path not in by_path:
             return connection.respond(HTTPStatus.NOT_FOUND, "No exchange has this path.\n")
         return too_many_requests(by_path[path], connection)
@@ -105,10 +109,7 @@ def _listing(exchange: SimulatedExchange, name: str, connection: ServerConnectio
     refused = too_many_requests(exchange, connection)
     if refused is not None:
         return refused
-    response = connection.respond(HTTPStatus.OK, listing(name, exchange.market.symbols))
-    del response.headers["Content-Type"]
-    response.headers["Content-Type"] = "application/json"
-    return response
+    return json_response(connection, listing(name, exchange.market.symbols))
 
 
 def _exchanges(symbols: Sequence[str], seed: int) -> dict[str, SimulatedExchange]:

@@ -1,4 +1,4 @@
-"""The HTTP side of the simulator: what goes wrong is shown and changed, requests are refused."""
+"""The HTTP side of the simulator: faults are shown and changed, histories answered or refused."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from urllib.parse import parse_qsl, urlsplit
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
+from k2_feeds.dialects.histories import answer, needs_key
 from k2_feeds.disturbances import told
 from k2_feeds.simulated import SimulatedExchange, Simulator
 from k2_market.errors import UsageError
 
 CONTROL = "/control"
+NO_KEY = '{"code":-2014,"msg":"API-key format invalid."}'
 
 
 def control(simulator: Simulator, connection: ServerConnection, request: Request) -> Response:
@@ -55,4 +57,28 @@ def too_many_requests(exchange: SimulatedExchange, connection: ServerConnection)
         return None
     response = connection.respond(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests.\n")
     response.headers["Retry-After"] = str(seconds)
+    return response
+
+
+def history(
+    exchange: SimulatedExchange, connection: ServerConnection, request: Request
+) -> Response:
+    """What traded, in the exchange's REST words."""
+    refused = too_many_requests(exchange, connection)
+    if refused is not None:
+        return refused
+    url = urlsplit(request.path)
+    if needs_key(url.path) and "X-MBX-APIKEY" not in request.headers:
+        return connection.respond(HTTPStatus.UNAUTHORIZED, NO_KEY)
+    found = answer(url.path, dict(parse_qsl(url.query)), exchange.history)
+    if found is None:
+        return connection.respond(HTTPStatus.BAD_REQUEST, "Unknown symbol.\n")
+    return json_response(connection, found)
+
+
+def json_response(connection: ServerConnection, body: str) -> Response:
+    """An answer of 200 with this JSON."""
+    response = connection.respond(HTTPStatus.OK, body)
+    del response.headers["Content-Type"]
+    response.headers["Content-Type"] = "application/json"
     return response

@@ -104,3 +104,11 @@ def split_json(row: bytes) -> list[str]:
     if not isinstance(found, list):
         raise ValueError(f"an array was expected, found {shown(found)}")
     return [str(element) for element in found]
+
+
+def split_object(row: bytes) -> list[str]:
+    """The values of a JSON object as text, in order. Raises ValueError."""
+    found = read_json(row)
+    if not isinstance(found, dict):
+        raise ValueError(f"an object was expected, found {shown(found)}")
+    return [str(value) for value in found.values()]

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from k2_feeds.adapter import TradeColumns
-from k2_feeds.archives import binance, k2, kraken
-from k2_feeds.archives.cells import Cells, split_csv, split_json
+from k2_feeds.archives import binance, coinbase, k2, kraken
+from k2_feeds.archives.cells import Cells, split_csv, split_json, split_object
 from k2_feeds.archives.kraken_pairs import split_name
 from k2_market.errors import UsageError
 
@@ -84,6 +84,33 @@ KRAKEN_REST = Layout(
     pair=split_name,
 )
 K2_TRADES = Layout("k2.trades", k2.trades, frozenset(k2.COLUMNS))
+
+# What the exchanges' REST histories answer, one object a trade; no file looks like these.
+BINANCE_HISTORY = Layout(
+    "binance.history",
+    binance.trades,
+    frozenset(_names("id price qty time is_buyer_maker")),
+    split=split_object,
+    counted="trade",
+)
+BINANCE_AGGREGATED_HISTORY = Layout(
+    "binance.agg_history",
+    binance.aggregated,
+    frozenset(_AGGREGATED),
+    split=split_object,
+    counted="trade",
+)
+COINBASE_HISTORY = Layout(
+    "coinbase.history",
+    coinbase.rest,
+    frozenset(_names("trade_id price size time side")),
+    split=split_object,
+    counted="trade",
+)
+HISTORIES: dict[str, Layout] = {
+    layout.name: layout
+    for layout in (BINANCE_HISTORY, BINANCE_AGGREGATED_HISTORY, COINBASE_HISTORY)
+}
 
 LAYOUTS: dict[str, Layout] = {
     layout.name: layout

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from k2_feeds.adapter import Fault, TradeColumns
 from k2_feeds.archives.cells import Cells
 from k2_feeds.archives.envelope import END, Head, decode_head
-from k2_feeds.archives.layouts import LAYOUTS, Layout
+from k2_feeds.archives.layouts import HISTORIES, LAYOUTS, Layout
 from k2_feeds.faults import WHOLE_FRAME, shown
 
 
@@ -62,12 +62,13 @@ def describe(payload: bytes, sequence: int) -> str:
     return "" if file is None else f"{file.layout.counted} {sequence} of {file.head.file}: "
 
 
+_READ = {**LAYOUTS, **HISTORIES}
 _HEAD = "the first line is no head of an archive of K2's, found {}"
 
 
 def _file(line: bytes) -> _File | None:
     head = decode_head(line)
-    layout = None if head is None else LAYOUTS.get(head.archive)
+    layout = None if head is None else _READ.get(head.archive)
     if head is None or layout is None or not layout.can_read(head.columns):
         return None
     return _File(layout, head)

@@ -105,12 +105,14 @@ def test_jobs_and_sensors_are_there_by_name() -> None:
         *("tick_quotes", "ingest_quotes", "quote_day"),
         "landing",
         "instruments",
+        "repair",
     }
     assert {s.name for s in defs.sensors or []} == {
         *("kafka_lag", "touched_days"),
         *("kafka_lag_quotes", "touched_days_quotes"),
         "landing",
         "instruments",
+        "repair",
     }
 
 
