@@ -12,6 +12,7 @@ import signal
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -126,7 +127,10 @@ class Feed:
         finally:
             self.producer.begin_stop()
             await _end([*running, polling])
-            await asyncio.to_thread(self.producer.stop, drain_s)
+            # A thread of its own: those that are shared are fewer than the feeds, and each may wait.
+            with ThreadPoolExecutor(1, "drain") as thread:
+                stopping = asyncio.get_running_loop().run_in_executor
+                await stopping(thread, self.producer.stop, drain_s)
 
     async def _last_failure(self, running: Sequence[asyncio.Task[None]]) -> None:
         """Wait while any session lives; no session ends without an error, the last one's is raised.
@@ -212,8 +216,12 @@ async def _tell(feeds: Sequence[Feed], state: Path) -> None:
 def _write_state(feeds: Sequence[Feed], state: Path) -> None:
     told = {feed.plan.name: feed.status for feed in feeds}
     draft = state.with_suffix(".new")
-    draft.write_bytes(msgspec.json.format(msgspec.json.encode(told)))
-    draft.replace(state)
+    try:
+        state.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(msgspec.json.format(msgspec.json.encode(told)))
+        draft.replace(state)
+    except OSError as error:
+        log.warning("the state of the feeds cannot be written to %s: %s", state, error.strerror)
 
 
 def _on_signals() -> asyncio.Event:
