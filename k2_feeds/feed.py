@@ -127,7 +127,7 @@ class Feed:
         finally:
             self.producer.begin_stop()
             await _end([*running, polling])
-            # A thread of its own: those that are shared are fewer than the feeds, and each may wait.
+            # A thread of its own: of the shared ones there are fewer than feeds that may wait.
             with ThreadPoolExecutor(1, "drain") as thread:
                 stopping = asyncio.get_running_loop().run_in_executor
                 await stopping(thread, self.producer.stop, drain_s)
