@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from threading import Lock
 
 BOUND = 3_000_000  # bytes as they travel, of the 5,000,000 that a partition keeps
 _CHUNK = 32_768  # bytes remembered together: offsets need not be known message by message
@@ -45,6 +46,7 @@ class Backlog:
         self._committed, self._bound = committed, bound
         self._partitions: dict[int, _Uncommitted] = {}
         self._in_flight = 0
+        self._lock = Lock()  # reports come in one thread while another asks bronze
         self.wire_ratio = 1.0
 
     @property
@@ -60,19 +62,24 @@ class Backlog:
 
     def sent(self, size: int) -> None:
         """Bytes were handed to the client; which partition they go to is known at delivery."""
-        self._in_flight += size
+        with self._lock:
+            self._in_flight += size
 
     def delivered(self, partition: int, offset: int, size: int) -> None:
         """Kafka acknowledged a message. Offsets of a partition come in order."""
-        self._in_flight -= size
-        self._partitions.setdefault(partition, _Uncommitted()).add(offset + 1, size)
+        with self._lock:
+            self._in_flight -= size
+            self._partitions.setdefault(partition, _Uncommitted()).add(offset + 1, size)
 
     def withdrawn(self, size: int) -> None:
         """Bytes that were handed to the client did not reach Kafka."""
-        self._in_flight -= size
+        with self._lock:
+            self._in_flight -= size
 
     def refresh(self) -> None:
         """Ask bronze how far it is and forget what it holds."""
-        for partition, next_offset in self._committed().items():
-            if partition in self._partitions:
-                self._partitions[partition].drop_below(next_offset)
+        committed = self._committed()
+        with self._lock:
+            for partition, next_offset in committed.items():
+                if partition in self._partitions:
+                    self._partitions[partition].drop_below(next_offset)
