@@ -14,6 +14,9 @@ K2Error
 │   ├── TopicMissing*     the topic does not exist, and the cluster makes none by itself
 │   ├── OffsetHole        offsets that the table still needs are gone from the topic
 │   └── OffsetBeyondEnd   the table is ahead of the topic: it was recreated
+├── RegistryError         the Schema Registry of the typed topics
+│   ├── RegistryUnavailable*
+│   └── SchemaRefused     consumers of a typed topic could not read what came before
 ├── LakeError             tables
 │   ├── CommitConflict*   another writer was first
 │   ├── SchemaMismatch
@@ -97,6 +100,20 @@ class OffsetHole(LogError):
 
 class OffsetBeyondEnd(LogError):
     """A table holds offsets that the topic has not reached."""
+
+
+class RegistryError(K2Error):
+    """The Schema Registry could not do what was asked."""
+
+
+class RegistryUnavailable(RegistryError):
+    """The Schema Registry did not answer in time."""
+
+    retryable = True
+
+
+class SchemaRefused(RegistryError):
+    """A record has changed such that its new schema cannot read what its topic holds."""
 
 
 class LakeError(K2Error):

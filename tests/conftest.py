@@ -8,6 +8,7 @@ import pytest
 
 from tests.kafka_server import kafka_cluster, kafka_server
 from tests.needs import NEEDS, require
+from tests.registry_server import registry
 from tests.services import postgres_database, postgres_server, s3_server
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "kafka_server",
     "postgres_database",
     "postgres_server",
+    "registry",
     "s3_server",
     "shared_data",
 ]

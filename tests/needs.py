@@ -53,11 +53,21 @@ def chromium() -> str | None:
 @cache
 def kafka_artifacts() -> Path | None:
     """The folder with Kafka's server, fetched where it is missing; None without Java or Maven."""
-    if shutil.which("java") is None or shutil.which("keytool") is None:
-        return None
-    fetch = [str(CHECKOUT / "deploy/kafka/fetch.sh")]
+    has_java = shutil.which("java") is not None and shutil.which("keytool") is not None
+    return _fetched("deploy/kafka/fetch.sh") if has_java else None
+
+
+@cache
+def registry_artifacts() -> Path | None:
+    """The folder with Apicurio Registry, fetched if missing; None without Java or Maven."""
+    return _fetched("deploy/registry/fetch.sh") if shutil.which("java") is not None else None
+
+
+def _fetched(script: str) -> Path | None:
     try:
-        done = subprocess.run(fetch, capture_output=True, timeout=_FETCH_TIMEOUT_S, text=True)
+        done = subprocess.run(
+            [str(CHECKOUT / script)], capture_output=True, timeout=_FETCH_TIMEOUT_S, text=True
+        )
     except subprocess.TimeoutExpired:
         return None
     return Path(done.stdout.strip()) if done.returncode == 0 else None
@@ -80,8 +90,9 @@ NEEDS = {
         "the tests start their own",
     ),
     "registry": Need(
-        lambda: os.environ.get("K2_TEST_REGISTRY"),
-        "set K2_TEST_REGISTRY to the address of a Schema Registry",
+        registry_artifacts,
+        "apt-get install default-jre-headless maven, and see what deploy/registry/fetch.sh says; "
+        "the tests start their own",
     ),
     "spark": Need(
         lambda: _module("pyspark") and shutil.which("java"),
