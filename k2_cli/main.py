@@ -19,6 +19,7 @@ from k2_cli.dlq import dlq
 from k2_cli.feed import feed
 from k2_cli.instruments import instruments
 from k2_cli.load import load
+from k2_cli.publish import publish
 from k2_cli.repair import repair
 from k2_cli.sql import sql
 from k2_cli.topics import topics
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.command("demo")(demo)
 app.command("feed")(feed)
 app.command("load")(load)
+app.command("publish")(publish)
 app.command("repair")(repair)
 app.command("sql")(sql)
 app.command("api")(api)

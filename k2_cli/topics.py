@@ -31,6 +31,7 @@ RetentionDays = Annotated[
 Compression = Annotated[
     str, typer.Option(help="`producer` keeps the feed's zstd as it is; `zstd` compresses it anew.")
 ]
+Typed = Annotated[bool, typer.Option("--typed", help="The typed topics of `k2 publish` as well.")]
 
 
 @topics.callback()
@@ -45,12 +46,13 @@ def create(
     replication: Replication = 1,
     retention_days: RetentionDays = 7,
     compression: Compression = "producer",
+    typed: Typed = False,
 ) -> None:
     """Make the raw topics that do not exist yet; those that do are left as they are.
 
     Messages bear the time of their arrival and are never compacted.
     """
-    names = _names(exchange)
+    names = _names(exchange, typed=typed)
     wanted = _settings(partitions, replication, retention_days, compression)
     admin = _admin()
     made = admin.create(names, wanted)
@@ -64,17 +66,24 @@ def show(
     replication: Replication = 1,
     retention_days: RetentionDays = 7,
     compression: Compression = "producer",
+    typed: Typed = False,
 ) -> None:
     """Show the raw topics, their settings, and what differs from those that the options ask for."""
     wanted = _settings(partitions, replication, retention_days, compression)
-    _show(_admin(), _names(exchange), wanted, ())
+    _show(_admin(), _names(exchange, typed=typed), wanted, ())
 
 
-def _names(exchanges: list[str] | None) -> list[str]:
-    from k2_feeds.topics import raw_topic
+def _names(exchanges: list[str] | None, *, typed: bool) -> list[str]:
+    from k2_feeds.topics import raw_topic, typed_topic
 
     wanted = [known_exchange(name).name for name in exchanges or EXCHANGES]
-    return [raw_topic(kind, name) for name in dict.fromkeys(wanted) for kind in Kind]
+    kinds_of_topics = (raw_topic, typed_topic) if typed else (raw_topic,)
+    return [
+        topic(kind, name)
+        for name in dict.fromkeys(wanted)
+        for kind in Kind
+        for topic in kinds_of_topics
+    ]
 
 
 def _settings(

@@ -1,4 +1,4 @@
-"""The names of the raw topics: one for each kind of data of each exchange."""
+"""The names of the topics, raw and typed: one of each for each kind of data of each exchange."""
 
 from __future__ import annotations
 
@@ -7,4 +7,9 @@ from k2_market.kinds import Kind
 
 def raw_topic(kind: Kind, exchange: str) -> str:
     """The topic of an exchange's frames: ``market.crypto.trades.kraken.raw``."""
-    return f"market.crypto.{kind}.{exchange}.raw"
+    return f"{typed_topic(kind, exchange)}.raw"
+
+
+def typed_topic(kind: Kind, exchange: str) -> str:
+    """The topic of an exchange's records in Avro: ``market.crypto.trades.kraken``."""
+    return f"market.crypto.{kind}.{exchange}"
