@@ -14,7 +14,7 @@ from typing import Any
 import fastavro
 import pyarrow as pa
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
@@ -316,6 +316,28 @@ def test_without_its_topic_or_its_place_it_stops_and_says_what_to_do(
     missing = pytest.raises(TopicMissing, match="k2 topics create --typed")
     with missing, publishing(kafka, subject):
         pass
+
+
+@pytest.mark.kafka
+@pytest.mark.registry
+def test_a_gap_in_the_raw_offsets_stops_it_until_it_is_told_to_go_on_behind(
+    kafka: KafkaSettings, subject: str
+) -> None:
+    produce(kafka, prints(30))
+    stranger = Producer({**kafka.client(), "transactional.id": "stranger"})
+    stranger.init_transactions()
+    stranger.begin_transaction()
+    for partition in range(3):
+        stranger.produce(RAW, b"{}", partition=partition)
+    stranger.flush()
+    stranger.abort_transaction()
+    produce(kafka, prints(30, 30))
+    with publishing(kafka, subject) as publisher:
+        with pytest.raises(OffsetHole, match="For the typed topic, `k2 publish --begin earliest`"):
+            run(publisher)
+    with publishing(kafka, subject, Begin.EARLIEST) as publisher:
+        run(publisher)
+    assert [int(row["trade_id"]) for row in by_id(decoded(kafka, subject))] == list(range(60))
 
 
 @pytest.mark.kafka
