@@ -332,9 +332,9 @@ def test_a_gap_in_the_raw_offsets_stops_it_until_it_is_told_to_go_on_behind(
     stranger.flush()
     stranger.abort_transaction()
     produce(kafka, prints(30, 30))
-    with publishing(kafka, subject) as publisher:
-        with pytest.raises(OffsetHole, match="For the typed topic, `k2 publish --begin earliest`"):
-            run(publisher)
+    stops = pytest.raises(OffsetHole, match="For the typed topic, `k2 publish --begin earliest`")
+    with publishing(kafka, subject) as publisher, stops:
+        run(publisher)
     with publishing(kafka, subject, Begin.EARLIEST) as publisher:
         run(publisher)
     assert [int(row["trade_id"]) for row in by_id(decoded(kafka, subject))] == list(range(60))
