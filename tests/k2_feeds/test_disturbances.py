@@ -152,7 +152,7 @@ def test_silence_of_a_whole_exchange_is_death_and_silence_of_trades_is_not(
     asyncio.run(scenario())
 
 
-def test_who_does_not_answer_pings_is_dead_unless_frames_wait_for_kafka(
+def test_who_does_not_answer_pings_is_dead(
     kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch, impatient: None
 ) -> None:
     monkeypatch.setattr(connection_module, "_PING_S", 0.3)
@@ -360,6 +360,32 @@ def test_a_slow_consumer_is_disconnected_and_comes_back(
                 await until(lambda: live.status.connections >= 2 and live.connected)
                 await until(lambda: live.status.blocked_since_us is None)
             producer.flush()
+
+    asyncio.run(scenario())
+
+
+def test_a_connection_whose_frames_wait_for_kafka_is_kept_though_its_pongs_are_not_read(
+    kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "_PING_S", 0.2)
+
+    async def scenario() -> None:
+        async with serve(symbols=SYMBOLS, rate=2000, only=["binance"]) as simulator:
+            producer = _Reluctant(kafka, "binance", Kind.TRADES)
+            router = FrameRouter(adapter("binance"), Kind.TRADES, producer)
+            live = Session(router, SYMBOLS, [simulator.endpoint])
+            async with running(live.run()):
+                await until(lambda: live.status.blocked_since_us is not None)
+                await asyncio.sleep(1.5)
+                producer.takes = True
+                await until(lambda: live.status.frames > 3000)
+                simulator.rate = 0
+                await asyncio.sleep(0.3)
+            producer.flush()
+            assert (live.status.connections, live.status.last_error) == (1, None)
+            sent = _ids(simulator.exchanges["binance"].sent, "binance")
+            found = trade_ids(adapter("binance"), frames_in(kafka, "binance"))
+            assert {symbol: set(ids) for symbol, ids in found.items()} == sent
 
     asyncio.run(scenario())
 
