@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from k2_assets.ingest import drain
+from k2_assets.resources import BROKER_FOLDER
+from k2_cli.home import locked_home
 from k2_cli.main import app
+from k2_feeds.broker import start_broker
+from k2_feeds.kafka import KafkaSettings
 from k2_feeds.simulated import SimulatedExchange, Simulator
 from k2_lake.gap_ledger import Gap
 from k2_lake.gaps import recorded_gaps
 from k2_lake.tables import TRADES_TABLE, candle_name
+from k2_market.errors import HomeInUse
+from k2_market.kinds import Kind
 from k2_market.timeframes import TIMEFRAMES
-from tests.lakes import LakeDriver
+from tests.lakes import LakeDriver, open_lake
 from tests.simulations import as_received, record, simulator
 
 WITHHELD = 500
@@ -118,3 +129,61 @@ def test_500_withheld_trades_of_each_exchange_come_back_and_candles_equal_the_un
         if (origin := row["origin"]) != "live"
     }
     assert origins == {"archive"}
+
+
+@contextmanager
+def _drained(driver: LakeDriver, kafka: KafkaSettings, exchanges: Sequence[str]) -> Iterator[None]:
+    """What a platform's sensors do meanwhile: bronze follows Kafka."""
+    stop = threading.Event()
+
+    def follow() -> None:
+        lake = open_lake(driver.lake.settings.home)
+        while not stop.wait(0.2):
+            for exchange in exchanges:
+                drain(lake, kafka, exchange, Kind.TRADES)
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.timeout(300)
+def test_beside_a_running_platform_trades_are_left_to_it_and_what_is_gone_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver, exchanges = LakeDriver(tmp_path), ("binance", "kraken")
+    command = ["repair", "--home", str(tmp_path)]
+    with simulator([SYMBOLS[e] for e in exchanges], rate=500) as served:
+        for exchange in exchanges:
+            frames = _recorded(served, exchange, SYMBOLS[exchange])
+            driver.receive_frames(as_received(frames, exchange), exchange)
+        served.rate = 0
+        driver.tick(exchanges)
+        [found, lost] = _gaps(driver)
+        kept = served.exchanges["kraken"].history[SYMBOLS["kraken"]]
+        served.exchanges["kraken"].history[SYMBOLS["kraken"]] = deque(
+            f for f in kept if not lost.first_missing_id <= f.trade_id <= lost.last_missing_id
+        )
+        monkeypatch.setenv("K2_REST_ENDPOINT", served.endpoint)
+        with locked_home(tmp_path):
+            nobody = CliRunner().invoke(app, command)
+            assert isinstance(nobody.exception, HomeInUse)
+            with (
+                start_broker(tmp_path / BROKER_FOLDER) as broker,
+                _drained(driver, broker.settings, exchanges),
+            ):
+                result = CliRunner().invoke(app, command, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    driver.tick(exchanges)
+    assert [(g.exchange, g.state, g.missing) for g in _gaps(driver)] == [
+        ("binance", "repaired", WITHHELD),
+        ("kraken", "unrepairable", WITHHELD),
+    ]
+    assert _gaps(driver)[1].reason == "kraken: its history has no trades with these ids"
+    assert found.repaired_at is None
+    again = CliRunner().invoke(app, [*command, "--dry-run", "--again"])
+    assert "kraken BTC-USD" in again.output
