@@ -50,7 +50,7 @@ def _decided(
     """One run for each day that silver touched and gold, or a candle table, lacks."""
     jobs, now = JOBS_OF[kind], datetime.now(UTC)
     if not days:
-        return dg.SkipReason("every day that silver touched is in gold and in all candles")
+        return dg.SkipReason("every day that silver touched is in gold and in all candles and gaps")
     under_way = active_days(context.instance, jobs.day)
     busy = under_way | active_days(context.instance, jobs.tick)
     requests: list[dg.RunRequest] = []

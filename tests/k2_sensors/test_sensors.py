@@ -232,6 +232,9 @@ def test_candles_behind_gold_request_their_day(
     assert (first.partition_key, second.partition_key) == (str(TODAY), str(TODAY))
     assert first.run_key != second.run_key
     driver.candles(TODAY)
+    third = one(evaluate(touched_days, tmp_path, instance))
+    assert third.run_key not in (first.run_key, second.run_key)
+    driver.gaps(TODAY)
     assert str(evaluate(touched_days, tmp_path, instance)).startswith("every day that")
 
 
