@@ -9,6 +9,7 @@ repeats them.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from threading import Thread
@@ -22,6 +23,10 @@ from k2_market.errors import BrokerUnavailable, LogError, TopicMissing
 GROUP = "k2-publish"
 _ANSWER_S = 20.0
 _PAUSE_S = 0.05
+
+# That a client was fenced is told as an error; librdkafka would write it to standard error as well.
+_SILENT = logging.getLogger("k2.librdkafka")
+_SILENT.disabled = True
 
 Messages = Iterable[tuple[str | None, bytes]]
 
@@ -82,7 +87,8 @@ class _Outlet:
             topic_metadata_propagation_max_ms=5_000,
             **self._properties(),
         )
-        self._producer = new_client(Producer, {**config, "error_cb": self._trouble.note})
+        told = {"error_cb": self._trouble.note, "logger": _SILENT}
+        self._producer = new_client(Producer, {**config, **told})
 
     def _properties(self) -> dict[str, str | int | bool]:
         return {}

@@ -56,7 +56,12 @@ class Published:
 
 
 class Publisher:
-    """Publishes one kind of records of one exchange; a step at a time."""
+    """Publishes one kind of records of one exchange; a step at a time.
+
+    To make one registers the schema, before anything else: raises SchemaRefused, RegistryError,
+    TopicMissing, LogError. ``places`` is shared by all publishers of a process. ``begin`` None:
+    where there is no place to go on from, stop and say so.
+    """
 
     def __init__(
         self,
@@ -67,10 +72,6 @@ class Publisher:
         kind: Kind,
         begin: Begin | None = None,
     ) -> None:
-        """Registers the schema before anything else. Raises SchemaRefused, RegistryError, LogError.
-
-        ``places`` is shared by all publishers of a process. ``begin`` None: stop and say so.
-        """
         self.exchange, self.kind = exchange, kind
         self.raw, self.typed = raw_topic(kind, exchange), typed_topic(kind, exchange)
         schema = published_record(kind.record)

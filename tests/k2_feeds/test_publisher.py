@@ -233,7 +233,7 @@ def test_a_publisher_that_died_in_a_transaction_leaves_no_repeat_and_no_loss(
 @pytest.mark.kafka
 @pytest.mark.registry
 def test_of_two_publishers_of_a_topic_the_later_one_goes_on_and_the_other_ends(
-    kafka: KafkaSettings, subject: str
+    kafka: KafkaSettings, subject: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     produce(kafka, prints(1000))
     with publishing(kafka, subject) as first:
@@ -243,6 +243,7 @@ def test_of_two_publishers_of_a_topic_the_later_one_goes_on_and_the_other_ends(
             with pytest.raises(LogError, match="another `k2 publish` has taken over"):
                 run(first, 300)
             run(second, 300)
+    assert capfd.readouterr().err == ""
     assert by_id(decoded(kafka, subject)) == by_id(parsed(kafka))
 
 
