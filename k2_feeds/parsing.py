@@ -105,14 +105,15 @@ def _by_origin(frames: pa.Table) -> tuple[list[int], list[int]]:
 def _archived(
     kind: Kind, payloads: list[bytes], positions: list[int], faults: list[tuple[int, Fault]]
 ) -> list[tuple[Columns, _Found]]:
-    """The rows of archives; all archives that K2 reads are of trades."""
+    """The rows of archives; one of another kind has no place in this topic."""
     found = read_rows(payloads, positions)
     faults += found.faults
-    if kind is not Kind.TRADES:
-        foreign = Fault(0, "other_kind", f"a trade of an archive among {kind}")
-        faults += [(position, foreign) for f in found.files for position in f.positions]
-        return []
-    return [(f.columns, _Found(f.positions, [0] * len(f.positions))) for f in found.files]
+    for file in found.files:
+        if file.kind is not kind:
+            foreign = Fault(0, "other_kind", f"a row of an archive of {file.kind} among {kind}")
+            faults += [(position, foreign) for position in file.positions]
+    ours = [f for f in found.files if f.kind is kind]
+    return [(f.columns, _Found(f.positions, [0] * len(f.positions))) for f in ours]
 
 
 def _read(parser: Parser, kind: Kind, payloads: list[bytes], positions: list[int]) -> _Found:

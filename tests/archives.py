@@ -19,12 +19,16 @@ LOADED_US = 1_790_000_000_000_000
 
 
 def archive_frames(
-    exchange: str, path: Path, symbol: str | None = None, first_offset: int = 0
+    exchange: str,
+    path: Path,
+    symbol: str | None = None,
+    first_offset: int = 0,
+    kind: Kind = Kind.TRADES,
 ) -> pa.Table:
     """The rows of a file as a topic reader gives them."""
     frames = [
         frame
-        for archive in open_archives(exchange, Kind.TRADES, path, symbol)
+        for archive in open_archives(exchange, kind, path, symbol)
         for batch, _ in archive.batches(LOADED_US)
         for frame, _ in batch
     ]

@@ -18,12 +18,11 @@ from k2_feeds.archives.files import Content, contents
 from k2_feeds.archives.kraken_rest import rest_rows
 from k2_feeds.archives.layouts import KRAKEN_REST, POSITION, REPEAT, Layout, recognise
 from k2_feeds.frame import Frame
-from k2_market.errors import UnknownName, UsageError
+from k2_market.errors import UsageError
 from k2_market.instruments import canonical_symbol
 from k2_market.kinds import Kind
 
 BATCH = 10_000
-KINDS = (Kind.TRADES,)
 
 Keyed = tuple[Frame, str | None]
 
@@ -114,14 +113,12 @@ def open_archives(
     for a file that is damaged, of no known format, or whose symbol nobody says, and UnknownName.
     """
     adapter(exchange)
-    if kind not in KINDS:
-        raise UnknownName("kind of archive", str(kind), KINDS)
-    return [_recognised(exchange, content, symbol) for content in contents(path)]
+    return [_recognised(exchange, kind, content, symbol) for content in contents(path)]
 
 
-def _recognised(exchange: str, content: Content, symbol: str | None) -> Archive:
+def _recognised(exchange: str, kind: Kind, content: Content, symbol: str | None) -> Archive:
     first = next(content.lines())
-    layout, columns, has_header = recognise(exchange, first, content.name)
+    layout, columns, has_header = recognise(exchange, kind, first, content.name)
     spelled = _spelled(exchange, layout.pair(symbol or ""))
     if symbol and not spelled:
         raise UsageError(f"symbol {symbol!r} cannot be read. Write it like BTC-USDT.")

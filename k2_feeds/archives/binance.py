@@ -1,9 +1,9 @@
-"""Binance's public dumps of trades and of aggregated trades, spot and futures.
+"""Binance's public dumps of trades and aggregated trades, and of best prices of futures.
 
-Source: "Binance Public Data" (Trades, AggTrades): spot files have no header, those of futures have
-one since 2022; spot times are microseconds from 2025-01-01 on and milliseconds before. The ids are
-those of the streams, so a trade that came live as well is there once. A dump does not say a
-futures trade's execution type, and has no time of the event.
+Source: "Binance Public Data" (Trades, AggTrades, bookTicker of futures): spot files have no header,
+those of futures have one since 2022; spot times are microseconds from 2025-01-01 on and milliseconds
+before. The ids are those of the streams, so what came live as well is there once. A dump does not
+say a futures trade's execution type, and those of trades have no time of the event.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2_feeds.adapter import TradeColumns
+from k2_feeds.adapter import QuoteColumns, TradeColumns
 from k2_feeds.adapters.binance_trades import taker_side, to_micros
 from k2_feeds.archives.cells import Cells
 from k2_market.records import AGGREGATED, TRADE
@@ -50,6 +50,26 @@ def aggregated(cells: Cells) -> TradeColumns:
         quantity="quantity",
         vendor_data=_first_and_last(first, last),
         count=pc.add(pc.subtract(last, first), 1),
+    )
+
+
+def book_ticker(cells: Cells) -> QuoteColumns:
+    """``update_id,best_bid_price,best_bid_qty,best_ask_price,best_ask_qty,transaction_time,...``.
+
+    The transaction's time is that of the quote, as it is in the stream.
+    """
+    updates = cells.integers("update_id")
+    return QuoteColumns(
+        exchange_symbol=cells.symbols(),
+        quote_id=updates.cast(pa.string()),
+        source_sequence=updates,
+        timestamp=to_micros(cells.integers("transaction_time", _LATEST)),
+        event_time=to_micros(cells.integers("event_time", _LATEST)),
+        bid_price=cells.text("best_bid_price"),
+        bid_quantity=cells.text("best_bid_qty"),
+        ask_price=cells.text("best_ask_price"),
+        ask_quantity=cells.text("best_ask_qty"),
+        vendor_data=pa.nulls(cells.rows, _VENDOR_DATA),
     )
 
 

@@ -1,6 +1,7 @@
-"""The CSV that K2 v0.1.0 read: one trade in a line, each with its own symbol.
+"""The CSV that K2 v0.1.0 read: one trade or quote in a line, each with its own symbol.
 
-``symbol,exchange_timestamp,price,quantity,side,sequence_number,trade_id``, then optionally
+``symbol,exchange_timestamp,price,quantity,side,sequence_number,trade_id`` and
+``symbol,exchange_timestamp,bid_price,ask_price,bid_size,ask_size,sequence_number``, then optionally
 ``company_id``, ``qualifiers`` and ``venue``. Times are ISO 8601 with an offset.
 """
 
@@ -10,12 +11,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from k2_feeds.adapter import TradeColumns
+from k2_feeds.adapter import QuoteColumns, TradeColumns
 from k2_feeds.archives.cells import Cells
 from k2_market.exact import LARGEST_ID
 from k2_market.records import TRADE
 
 COLUMNS = ("symbol exchange_timestamp price quantity side sequence_number trade_id").split()
+QUOTE_COLUMNS = (
+    "symbol exchange_timestamp bid_price ask_price bid_size ask_size sequence_number"
+).split()
 _OPTIONAL = ("company_id", "qualifiers", "venue")
 _CONDITIONS = TRADE.schema.field("trade_conditions").type
 _VENDOR_DATA = TRADE.schema.field("vendor_data").type
@@ -36,6 +40,23 @@ def trades(cells: Cells) -> TradeColumns:
         vendor_data=_vendor_data(cells),
         candle_eligible=pa.repeat(pa.scalar(True), cells.rows),
         trade_count=pa.repeat(pa.scalar(1, pa.int64()), cells.rows),
+    )
+
+
+def quotes(cells: Cells) -> QuoteColumns:
+    """The sequence number tells the quotes of a symbol apart, and orders them."""
+    numbers = cells.integers("sequence_number")
+    return QuoteColumns(
+        exchange_symbol=cells.symbols(),
+        quote_id=numbers.cast(pa.string()),
+        source_sequence=numbers,
+        timestamp=cells.text("exchange_timestamp"),
+        event_time=pa.nulls(cells.rows, pa.int64()),
+        bid_price=cells.text("bid_price"),
+        bid_quantity=cells.text("bid_size"),
+        ask_price=cells.text("ask_price"),
+        ask_quantity=cells.text("ask_size"),
+        vendor_data=_vendor_data(cells),
     )
 
 

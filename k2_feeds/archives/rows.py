@@ -1,4 +1,4 @@
-"""Frames of archives to the columns of trades: whole batches at once, bad rows put aside.
+"""Frames of archives to the columns of trades or quotes: whole batches at once, bad rows put aside.
 
 No bytes make it raise: what is no row of a known layout is a fault of its frame alone.
 """
@@ -8,26 +8,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from k2_feeds.adapter import Fault, TradeColumns
+from k2_feeds.adapter import Columns, Fault
 from k2_feeds.archives.cells import Cells
 from k2_feeds.archives.envelope import END, Head, decode_head
 from k2_feeds.archives.layouts import HISTORIES, LAYOUTS, Layout
 from k2_feeds.faults import WHOLE_FRAME, shown
+from k2_market.kinds import Kind
 
 
 @dataclass
-class ArchivedTrades:
-    """Trades of one file: the positions of their frames and the columns."""
+class ArchivedFile:
+    """Rows of one file: their kind, the positions of their frames and the columns."""
 
+    kind: Kind
     positions: list[int]
-    columns: TradeColumns
+    columns: Columns
 
 
 @dataclass
 class ArchivedRows:
     """What a batch held: by file, and what could not be read, by position of its frame."""
 
-    files: list[ArchivedTrades] = field(default_factory=list)
+    files: list[ArchivedFile] = field(default_factory=list)
     faults: list[tuple[int, Fault]] = field(default_factory=list)
 
 
@@ -40,7 +42,7 @@ class _File:
 
 
 def read_rows(payloads: Sequence[bytes], positions: Sequence[int]) -> ArchivedRows:
-    """The trades in these payloads of origin ``archive``, each at its position in the batch."""
+    """The rows in these payloads of origin ``archive``, each at its position in the batch."""
     found = ArchivedRows()
     files: dict[bytes, _File | None] = {}
     for position in positions:
@@ -52,7 +54,7 @@ def read_rows(payloads: Sequence[bytes], positions: Sequence[int]) -> ArchivedRo
             found.faults.append((position, _fault("unknown_archive", _HEAD.format(shown(line)))))
         else:
             _split(file, row, position, found)
-    found.files.extend(trades for file in files.values() if file for trades in _trades(file, found))
+    found.files.extend(rows for file in files.values() if file for rows in _rows(file, found))
     return found
 
 
@@ -88,20 +90,20 @@ def _split(file: _File, row: bytes, position: int, found: ArchivedRows) -> None:
     file.rows.append(cells)
 
 
-def _trades(file: _File, found: ArchivedRows) -> Iterator[ArchivedTrades]:
+def _rows(file: _File, found: ArchivedRows) -> Iterator[ArchivedFile]:
     """Read a file's rows; those with faults are left out and the others read again."""
     if not file.rows:
         return
     cells = Cells(file.head.symbol, file.head.columns, file.rows)
-    columns = file.layout.trades(cells)
+    columns = file.layout.read(cells)
     if not cells.faults:
-        yield ArchivedTrades(file.positions, columns)
+        yield ArchivedFile(file.layout.kind, file.positions, columns)
         return
     found.faults += [(file.positions[i], _fault(*why)) for i, why in cells.faults.items()]
     good = [i for i in range(len(file.rows)) if i not in cells.faults]
     rest = _File(file.layout, file.head)
     rest.positions, rest.rows = [file.positions[i] for i in good], [file.rows[i] for i in good]
-    yield from _trades(rest, found)
+    yield from _rows(rest, found)
 
 
 def _fault(reason: str, detail: str) -> Fault:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from k2_cli.home import locked_home
+from k2_feeds.topics import raw_topic
+from k2_feeds.topics_admin import TopicsAdmin, TopicSettings
+from k2_market.kinds import Kind
 from tests.archives import zipped
 from tests.frames import Print
 from tests.k2_cli.test_once import Outcome, k2, market, once, sql, tape
+from tests.kafka_server import KafkaServer
 
 DAY = 86_400_000
 NAME = "BTCUSDT-trades-2024-08-08"
@@ -77,10 +83,78 @@ def test_a_dump_its_repeat_and_the_live_frames_of_its_trades_are_each_trade_once
     assert market(home)[1:] == before[1:]
 
 
+@pytest.mark.timeout(400)
+def test_a_dump_of_quotes_is_loaded_once_and_a_bad_row_keeps_its_line(tmp_path: Path) -> None:
+    home, file = tmp_path / "home", tmp_path / "BTCUSDT-bookTicker-2024-08-08.csv"
+    rows = [f"{n},100.{n},1,101.{n},2,{1723161255000 + n},{1723161255001 + n}" for n in range(9)]
+    file.write_text("\n".join([*rows, "9,100,-1,101,2,1723161255000,1723161255001"]))
+    for added in ("9", "0"):
+        done = load(home, "--kind", "quotes", file, exchange="binance_usdm")
+        assert (done.code, done.figures["added to gold"]) == (0, added), done.err
+    kept = sql(home, "select quote_id, bid_price from gold.quotes order by source_sequence")
+    assert kept["quote_id"].to_pylist() == [str(n) for n in range(9)]
+    [detail] = set(sql(home, "select detail from silver.rejected")["detail"].to_pylist())
+    assert detail.startswith(f"line 10 of {file.name}: ")
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(400)
+def test_a_dump_goes_through_a_cluster_once_and_its_repeat_adds_nothing(
+    tmp_path: Path, kafka_server: KafkaServer
+) -> None:
+    topic = raw_topic(Kind.TRADES, "binance")
+    kafka_server.delete_topic(topic)
+    TopicsAdmin(kafka_server.settings).create([topic], TopicSettings(partitions=2))
+    home, file = tmp_path / "home", dump(tmp_path / f"{NAME}.zip", "22")
+    env = {"K2_KAFKA_BOOTSTRAP": kafka_server.settings.bootstrap}
+    for added, duplicates in (("20", "0"), ("0", "20")):
+        done = k2("load", "--home", home, "--exchange", "binance", file, env=env)
+        assert done.code == 0, done.err
+        assert (done.figures["added to gold"], done.figures["duplicates"]) == (added, duplicates)
+        assert done.figures["rejected: binance: wrong_cells"] == "1"
+    assert not (home / "broker").exists()
+
+
+# Loads a file in this process, gold taking every 20,000 rows, and prints the most memory it held.
+MEASURED = """
+import resource, sys
+from k2_cli import chain, main
+chain.ROWS_AT_ONCE = 20_000
+main.app(sys.argv[1:], standalone_mode=False)
+print("PEAK", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+MOST_MORE_MB = 150
+
+
+@pytest.mark.timeout(600)
+def test_ten_times_as_many_rows_take_little_more_memory(tmp_path: Path) -> None:
+    peaks = []
+    for count in (20_000, 200_000):
+        file = tmp_path / f"BTCUSDT-trades-{count}.csv"
+        with file.open("w") as out:
+            out.writelines(
+                f"{n},{60_000 + n % 977}.25,0.{1 + n % 997},25.0,{1723161255000 + n},True,True\n"
+                for n in range(count)
+            )
+        arguments = ("load", "--home", tmp_path / str(count), "--exchange", "binance", file)
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURED, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert f"{count:,}" in done.stdout
+        peaks.append(int(done.stdout.rpartition("PEAK ")[2]) // 1024)
+    assert peaks[1] - peaks[0] < MOST_MORE_MB, peaks
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--kind", "quotes", "{file}"), "unknown kind of archive 'quotes'"),
+        (
+            ("--kind", "quotes", "{file}"),
+            "formats known of quotes of binance (k2.quotes)",
+        ),
         (("{folder}/absent.zip",), "No such file"),
         (("{folder}",), "Is a directory"),
         (("{bad}",), "bad.zip.CHECKSUM says 000"),
