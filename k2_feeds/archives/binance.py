@@ -1,9 +1,9 @@
 """Binance's public dumps of trades and aggregated trades, and of best prices of futures.
 
 Source: "Binance Public Data" (Trades, AggTrades, bookTicker of futures): spot files have no header,
-those of futures have one since 2022; spot times are microseconds from 2025-01-01 on and milliseconds
-before. The ids are those of the streams, so what came live as well is there once. A dump does not
-say a futures trade's execution type, and those of trades have no time of the event.
+those of futures have one since 2022; spot times are microseconds from 2025-01-01 on and before that
+milliseconds. The ids are those of the streams, so what came live as well is there once. A dump of
+trades says neither a futures trade's execution type nor the time of the event.
 """
 
 from __future__ import annotations

@@ -341,7 +341,7 @@ def test_a_truncated_file_yields_no_row_at_all(tmp_path: Path, packed: str) -> N
             "binance",
             "BTCUSDT.csv",
             "hello,world\n",
-            "none of the formats known of trades of binance",
+            "formats known of trades of binance",
         ),
         ("kraken", "BTCUSDT.csv", SPOT, "none of the formats known of trades of kraken"),
         ("binance", "day.csv", SPOT, "--symbol BTC-USDT"),
