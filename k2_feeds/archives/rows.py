@@ -5,11 +5,14 @@ No bytes make it raise: what is no row of a known layout is a fault of its frame
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
 
 from k2_feeds.adapter import Columns, Fault
-from k2_feeds.archives.cells import Cells
+from k2_feeds.archives.cells import Cells, plain_columns, split_csv
 from k2_feeds.archives.envelope import END, Head, decode_head
 from k2_feeds.archives.layouts import HISTORIES, LAYOUTS, Layout
 from k2_feeds.faults import WHOLE_FRAME, shown
@@ -38,7 +41,7 @@ class _File:
     layout: Layout
     head: Head
     positions: list[int] = field(default_factory=list)
-    rows: list[list[str]] = field(default_factory=list)
+    rows: list[bytes] = field(default_factory=list)
 
 
 def read_rows(payloads: Sequence[bytes], positions: Sequence[int]) -> ArchivedRows:
@@ -53,8 +56,10 @@ def read_rows(payloads: Sequence[bytes], positions: Sequence[int]) -> ArchivedRo
         if file is None:
             found.faults.append((position, _fault("unknown_archive", _HEAD.format(shown(line)))))
         else:
-            _split(file, row, position, found)
-    found.files.extend(rows for file in files.values() if file for rows in _rows(file, found))
+            file.positions.append(position)
+            file.rows.append(row)
+    for file in filter(None, files.values()):
+        _read(file, found)
     return found
 
 
@@ -76,34 +81,54 @@ def _file(line: bytes) -> _File | None:
     return _File(layout, head)
 
 
-def _split(file: _File, row: bytes, position: int, found: ArchivedRows) -> None:
-    try:
-        cells = file.layout.split(row)
-    except (ValueError, RecursionError) as error:
-        found.faults.append((position, _fault("malformed_row", shown(str(error)))))
-        return
-    if len(cells) != len(file.head.columns):
-        detail = f"{len(file.head.columns)} cells expected, found {len(cells)}: {shown(row)}"
-        found.faults.append((position, _fault("wrong_cells", detail)))
-        return
-    file.positions.append(position)
-    file.rows.append(cells)
+def _read(file: _File, found: ArchivedRows) -> None:
+    """Read a file's rows: all at once where they are simple, else one by one."""
+    names, simple = file.head.columns, None
+    if file.layout.split is split_csv:
+        simple = plain_columns(file.rows, names)
+    if simple is not None:
+        positions, cells = file.positions, Cells(file.head.symbol, simple, len(file.rows))
+    else:
+        positions, split = _split(file, found)
+        columns = dict(zip(names, _transposed(split, len(names)), strict=True))
+        cells = Cells(file.head.symbol, columns, len(split))
+    _columns(file.layout, positions, cells, found)
 
 
-def _rows(file: _File, found: ArchivedRows) -> Iterator[ArchivedFile]:
-    """Read a file's rows; those with faults are left out and the others read again."""
-    if not file.rows:
+def _split(file: _File, found: ArchivedRows) -> tuple[list[int], list[list[str]]]:
+    """The rows that have as many cells as there are columns, and their positions."""
+    positions, rows = [], []
+    for position, row in zip(file.positions, file.rows, strict=True):
+        try:
+            cells = file.layout.split(row)
+        except (ValueError, RecursionError) as error:
+            found.faults.append((position, _fault("malformed_row", shown(str(error)))))
+            continue
+        if len(cells) != len(file.head.columns):
+            detail = f"{len(file.head.columns)} cells expected, found {len(cells)}: {shown(row)}"
+            found.faults.append((position, _fault("wrong_cells", detail)))
+            continue
+        positions.append(position)
+        rows.append(cells)
+    return positions, rows
+
+
+def _transposed(rows: list[list[str]], width: int) -> list[pa.Array[Any]]:
+    columns = zip(*rows, strict=True) if rows else ((),) * width
+    return [pa.array(column, pa.string()) for column in columns]
+
+
+def _columns(layout: Layout, positions: list[int], cells: Cells, found: ArchivedRows) -> None:
+    """The columns of the rows; those with faults are left out and the others read again."""
+    if not cells.rows:
         return
-    cells = Cells(file.head.symbol, file.head.columns, file.rows)
-    columns = file.layout.read(cells)
+    columns = layout.read(cells)
     if not cells.faults:
-        yield ArchivedFile(file.layout.kind, file.positions, columns)
+        found.files.append(ArchivedFile(layout.kind, positions, columns))
         return
-    found.faults += [(file.positions[i], _fault(*why)) for i, why in cells.faults.items()]
-    good = [i for i in range(len(file.rows)) if i not in cells.faults]
-    rest = _File(file.layout, file.head)
-    rest.positions, rest.rows = [file.positions[i] for i in good], [file.rows[i] for i in good]
-    yield from _rows(rest, found)
+    found.faults += [(positions[i], _fault(*why)) for i, why in cells.faults.items()]
+    good = [i for i in range(cells.rows) if i not in cells.faults]
+    _columns(layout, [positions[i] for i in good], cells.only(good), found)
 
 
 def _fault(reason: str, detail: str) -> Fault:
