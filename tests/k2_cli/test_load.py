@@ -116,7 +116,7 @@ def test_a_dump_goes_through_a_cluster_once_and_its_repeat_adds_nothing(
 
 
 # Loads a file in this process, 20,000 rows at once in each step instead of up to 500,000, and tells
-# the most memory it held. What a step takes at once decides it; runs and commits leave a little each.
+# the most memory it held. What a step takes at once decides it; each run leaves a little.
 MEASURED = """
 import resource, sys
 from k2_assets import ingest
