@@ -177,7 +177,7 @@ def test_what_is_downstream_of_a_failing_check_is_not_made(tmp_path: Path) -> No
 def test_a_tick_checks_what_it_added_and_a_run_of_the_day_everything(tmp_path: Path) -> None:
     driver = filled(tmp_path)
     rewrite(driver, TRADES_TABLE, first(side="both"))
-    driver.receive([Print(PRINTS[-1].trade_id + 1, 100, "10", "1")])
+    driver.receive([Print(30, 30 * 20_000, "10", "1")])
     refine(driver.lake, driver.engine, "binance", Kind.TRADES, parser())
     ticked = run_job(tmp_path, "trade_day", TODAY, tick=True)
     assert (ticked.success, failed(ticked)) == (True, set())
