@@ -33,14 +33,14 @@ from benchmarks import report
 from benchmarks.figures import Figure, Progress
 from benchmarks.market import EXCHANGE, SYMBOLS, Market
 from k2_feeds.adapters import adapter
-from k2_feeds.broker import start_broker
-from k2_feeds.connection import Connection, SessionStatus
-from k2_feeds.kafka import KafkaSettings
-from k2_feeds.lasting import LastingProducer
-from k2_feeds.reader import TopicReader
-from k2_feeds.router import FrameRouter
-from k2_feeds.session import addresses
-from k2_feeds.topics import raw_topic
+from k2_feeds.kafka.broker import start_broker
+from k2_feeds.kafka.cluster import KafkaSettings
+from k2_feeds.kafka.lasting import LastingProducer
+from k2_feeds.kafka.reader import TopicReader
+from k2_feeds.kafka.topics import raw_topic
+from k2_feeds.live.connection import Connection, SessionStatus
+from k2_feeds.live.router import FrameRouter
+from k2_feeds.live.session import addresses
 from k2_market.errors import InvariantBroken
 from k2_market.kinds import Kind
 

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, time
 import duckdb
 import pyarrow as pa
 
-from k2_feeds.frame import Frame
+from k2_feeds.kafka.frame import Frame
 from k2_market.records import TRADE
 
 EXCHANGE = "binance"

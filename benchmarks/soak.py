@@ -32,9 +32,9 @@ from rich.console import Console
 from benchmarks.machine import facts
 from benchmarks.soak_count import count
 from k2_assets.ingest import drain
-from k2_feeds.kafka import KafkaSettings
-from k2_feeds.topics import raw_topic
-from k2_feeds.topics_admin import TopicsAdmin, TopicSettings
+from k2_feeds.kafka.admin import TopicsAdmin, TopicSettings
+from k2_feeds.kafka.cluster import KafkaSettings
+from k2_feeds.kafka.topics import raw_topic
 from k2_lake.catalog import Lake, LakeSettings
 from k2_market.errors import BrokerUnavailable, InvariantBroken, UsageError
 from k2_market.kinds import Kind

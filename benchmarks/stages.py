@@ -16,12 +16,12 @@ from confluent_kafka import Consumer, TopicPartition
 from benchmarks.figures import Figure, Progress, Watch
 from benchmarks.market import EXCHANGE, Market
 from k2_assets.ingest import drain
-from k2_feeds.broker import start_broker
-from k2_feeds.kafka import KafkaSettings
-from k2_feeds.parsing import parse
-from k2_feeds.producer import FrameProducer
-from k2_feeds.reader import TopicReader
-from k2_feeds.topics import raw_topic
+from k2_feeds.kafka.broker import start_broker
+from k2_feeds.kafka.cluster import KafkaSettings
+from k2_feeds.kafka.producer import FrameProducer
+from k2_feeds.kafka.reader import TopicReader
+from k2_feeds.kafka.topics import raw_topic
+from k2_feeds.parsing.frames import parse
 from k2_lake.candles import build_candles
 from k2_lake.catalog import Lake, LakeSettings
 from k2_lake.duckdb_engine import DuckDBEngine

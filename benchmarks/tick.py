@@ -26,9 +26,9 @@ from k2_assets.ingest import drain
 from k2_assets.resources import BROKER_FOLDER
 from k2_assets.tables import MODE_TAG, TICK
 from k2_cli.home import environment, prepare_dagster
-from k2_feeds import parsing
-from k2_feeds.broker import start_broker
-from k2_feeds.kafka import KafkaSettings
+from k2_feeds.kafka.broker import start_broker
+from k2_feeds.kafka.cluster import KafkaSettings
+from k2_feeds.parsing import frames as parsing
 from k2_lake.audit import (
     Scope,
     Verdict,

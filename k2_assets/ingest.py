@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 from pyiceberg.table import Table
 
-from k2_feeds.kafka import KafkaSettings
-from k2_feeds.reader import TopicReader
-from k2_feeds.topics import raw_topic
-from k2_feeds.topics_admin import topic_id
+from k2_feeds.kafka.admin import topic_id
+from k2_feeds.kafka.cluster import KafkaSettings
+from k2_feeds.kafka.reader import TopicReader
+from k2_feeds.kafka.topics import raw_topic
 from k2_lake.bronze import Position, append_frames, position, resume
 from k2_lake.catalog import Lake
 from k2_lake.commit import retry_conflicts

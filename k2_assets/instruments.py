@@ -10,8 +10,8 @@ from k2_assets.checks import SHOWN, failures
 from k2_assets.resources import LakeResource
 from k2_assets.tables import Result, asset_key, table_asset
 from k2_feeds.listings import LISTINGS
+from k2_feeds.live.tls import from_environment as tls_from_environment
 from k2_feeds.rest import RestClient
-from k2_feeds.tls import from_environment as tls_from_environment
 from k2_lake.catalog import Lake
 from k2_lake.instruments import refresh, rows
 from k2_lake.results import StepResult

@@ -14,10 +14,10 @@ from k2_assets.pacing import backlog
 from k2_assets.resources import KafkaResource, LakeResource
 from k2_feeds.archives.archive import open_archives
 from k2_feeds.archives.files import CHECKSUM
-from k2_feeds.backlog import Backlog
-from k2_feeds.frame import Origin
-from k2_feeds.kafka import KafkaSettings
-from k2_feeds.producer import FrameProducer
+from k2_feeds.kafka.backlog import Backlog
+from k2_feeds.kafka.cluster import KafkaSettings
+from k2_feeds.kafka.frame import Origin
+from k2_feeds.kafka.producer import FrameProducer
 from k2_lake.catalog import Lake
 from k2_market.errors import UsageError
 from k2_market.kinds import Kind, kind_of

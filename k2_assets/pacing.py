@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from k2_feeds.backlog import Backlog
-from k2_feeds.kafka import KafkaSettings
-from k2_feeds.reader import TopicReader
-from k2_feeds.topics import raw_topic
+from k2_feeds.kafka.backlog import Backlog
+from k2_feeds.kafka.cluster import KafkaSettings
+from k2_feeds.kafka.reader import TopicReader
+from k2_feeds.kafka.topics import raw_topic
 from k2_lake.bronze import position
 from k2_lake.catalog import Lake
 from k2_lake.tables import bronze_name

@@ -19,13 +19,13 @@ from k2_assets.landing import await_bronze
 from k2_assets.pacing import backlog
 from k2_assets.resources import KafkaResource, LakeResource, duckdb_engine
 from k2_feeds.adapters import adapter
-from k2_feeds.frame import Origin
 from k2_feeds.histories import Recovery, headers
 from k2_feeds.histories.history import Wanted
-from k2_feeds.kafka import KafkaSettings
-from k2_feeds.producer import FrameProducer
+from k2_feeds.kafka.cluster import KafkaSettings
+from k2_feeds.kafka.frame import Origin
+from k2_feeds.kafka.producer import FrameProducer
+from k2_feeds.live.tls import from_environment as tls_from_environment
 from k2_feeds.rest import RestClient
-from k2_feeds.tls import from_environment as tls_from_environment
 from k2_lake.catalog import Lake
 from k2_lake.engine import Engine
 from k2_lake.gap_ledger import Cause, Gap, State

@@ -6,9 +6,9 @@ from pathlib import Path
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
-from k2_feeds.broker import broker_settings
-from k2_feeds.kafka import KafkaSettings
-from k2_feeds.kafka import from_environment as kafka_from_environment
+from k2_feeds.kafka.broker import broker_settings
+from k2_feeds.kafka.cluster import KafkaSettings
+from k2_feeds.kafka.cluster import from_environment as kafka_from_environment
 from k2_lake.catalog import Lake, LakeSettings
 from k2_lake.duckdb_engine import DuckDBEngine
 from k2_lake.engine import Engine

@@ -7,7 +7,7 @@ from dagster_duckdb import DuckDBResource
 from k2_assets.days import day_of
 from k2_assets.resources import LakeResource, duckdb_engine
 from k2_assets.tables import Result, is_tick, table_asset, told
-from k2_feeds.parsing import Parsed, parse
+from k2_feeds.parsing.frames import Parsed, parse
 from k2_lake.audit import rejected_of_day
 from k2_lake.history import head_sequence
 from k2_lake.results import StepResult

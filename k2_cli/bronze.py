@@ -37,11 +37,11 @@ def new_epoch(
     """
     name = known_exchange(exchange).name
     from k2_assets.resources import BROKER_FOLDER
-    from k2_feeds.broker import broker_settings
-    from k2_feeds.kafka import from_environment
-    from k2_feeds.reader import TopicReader
-    from k2_feeds.topics import raw_topic
-    from k2_feeds.topics_admin import topic_id
+    from k2_feeds.kafka.admin import topic_id
+    from k2_feeds.kafka.broker import broker_settings
+    from k2_feeds.kafka.cluster import from_environment
+    from k2_feeds.kafka.reader import TopicReader
+    from k2_feeds.kafka.topics import raw_topic
     from k2_lake.bronze import begin_epoch, position
     from k2_lake.catalog import Lake, LakeSettings
     from k2_lake.tables import bronze_name

@@ -25,9 +25,9 @@ from k2_assets.resources import BROKER_FOLDER
 from k2_assets.tables import MODE_TAG, TICK, asset_key
 from k2_cli.home import environment, locked_home, prepare_dagster
 from k2_cli.instance import make_ready
-from k2_feeds.broker import start_broker
-from k2_feeds.kafka import KafkaSettings, from_environment
-from k2_feeds.producer import FrameProducer
+from k2_feeds.kafka.broker import start_broker
+from k2_feeds.kafka.cluster import KafkaSettings, from_environment
+from k2_feeds.kafka.producer import FrameProducer
 from k2_lake.audit import rejected_since
 from k2_lake.catalog import Lake, LakeSettings
 from k2_lake.duckdb_engine import DuckDBEngine

@@ -64,11 +64,11 @@ def feed(
     from k2_assets.resources import BROKER_FOLDER
     from k2_cli.selection import listed_symbols, read_file, selection_file
     from k2_feeds.adapters import adapter
-    from k2_feeds.broker import broker_settings
-    from k2_feeds.feed import Feed, Plan, run_feeds
-    from k2_feeds.kafka import from_environment, require_answer
+    from k2_feeds.kafka.broker import broker_settings
+    from k2_feeds.kafka.cluster import from_environment, require_answer
+    from k2_feeds.live.feed import Feed, Plan, run_feeds
+    from k2_feeds.live.tls import from_environment as tls_from_environment
     from k2_feeds.selection import narrowed
-    from k2_feeds.tls import from_environment as tls_from_environment
     from k2_lake.catalog import Lake, LakeSettings
 
     endpoints, tls = addresses(endpoint or []), tls_from_environment(os.environ)

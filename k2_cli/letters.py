@@ -16,8 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from k2_feeds.frame import MalformedHeader, decode_headers
-from k2_feeds.undelivered import DeadLetters, Undelivered
+from k2_feeds.kafka.frame import MalformedHeader, decode_headers
+from k2_feeds.kafka.undelivered import DeadLetters, Undelivered
 from k2_lake.catalog import Lake, LakeSettings
 from k2_lake.duckdb_engine import DuckDBEngine
 from k2_lake.letters import Wanted, counts, newest

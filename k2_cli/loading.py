@@ -10,8 +10,8 @@ from k2_assets.landing import landing_folder
 from k2_cli.chain import Done, run_chain
 from k2_cli.show import Shown
 from k2_feeds.archives.archive import Archive, open_archives
-from k2_feeds.frame import Origin
-from k2_feeds.producer import FrameProducer
+from k2_feeds.kafka.frame import Origin
+from k2_feeds.kafka.producer import FrameProducer
 from k2_market.errors import HomeInUse
 from k2_market.kinds import Kind
 

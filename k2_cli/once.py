@@ -11,9 +11,9 @@ from pathlib import Path
 from k2_cli.chain import Done, Feeding, Progress, run_chain
 from k2_feeds.adapter import Channel
 from k2_feeds.adapters import adapter
-from k2_feeds.frame import Frame
-from k2_feeds.producer import FrameProducer
-from k2_feeds.router import FrameRouter
+from k2_feeds.kafka.frame import Frame
+from k2_feeds.kafka.producer import FrameProducer
+from k2_feeds.live.router import FrameRouter
 from k2_feeds.tapes import read_tape
 from k2_market.kinds import Kind
 

@@ -25,8 +25,8 @@ from k2_cli.home import ROOT, environment, locked_home, prepare_dagster
 from k2_cli.instance import make_ready
 from k2_cli.selection import listed_symbols, read_file
 from k2_cli.supervise import Service, Supervisor, answers, free_port, port_open, require_free
-from k2_feeds.broker import start_broker
-from k2_feeds.kafka import KafkaSettings, from_environment
+from k2_feeds.kafka.broker import start_broker
+from k2_feeds.kafka.cluster import KafkaSettings, from_environment
 from k2_feeds.selection import Recorded
 from k2_lake.catalog import Lake, LakeSettings
 from k2_market.exchanges import EXCHANGES
@@ -118,7 +118,14 @@ def _stoppable() -> Iterator[None]:
 def _simulator(ports: Ports, recorded: Sequence[Recorded]) -> Service:
     """The exchanges on loopback, with whatever is recorded of them trading there."""
     symbols = ",".join(dict.fromkeys(s for r in recorded for s in r.symbols))
-    command = ["-m", "k2_feeds.simulator", "--port", str(ports.simulator), "--symbols", symbols]
+    command = [
+        "-m",
+        "k2_feeds.simulator",
+        "--port",
+        str(ports.simulator),
+        "--symbols",
+        symbols,
+    ]
     return Service(
         "simulator", [sys.executable, *command], lambda: port_open(HOST, ports.simulator)
     )

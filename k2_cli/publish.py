@@ -21,9 +21,9 @@ from k2_market.exchanges import exchange as known_exchange
 from k2_market.kinds import Kind, kind_of
 
 if TYPE_CHECKING:
-    from k2_feeds.kafka import KafkaSettings
-    from k2_feeds.publisher import Begin, Published, Publisher
-    from k2_feeds.registry import RegistrySettings
+    from k2_feeds.kafka.cluster import KafkaSettings
+    from k2_feeds.typed.publisher import Begin, Published, Publisher
+    from k2_feeds.typed.registry import RegistrySettings
 
 _PAUSE_S = 0.5
 
@@ -68,9 +68,9 @@ def publish(
     K2_SCHEMA_REGISTRY_URL the registry is in this process alone.
     """
     exchanges = dict.fromkeys(known_exchange(name).name for name in exchange or EXCHANGES)
-    from k2_feeds.outlet import Places
-    from k2_feeds.publisher import Publisher
-    from k2_feeds.registry import Registry
+    from k2_feeds.typed.outlet import Places
+    from k2_feeds.typed.publisher import Publisher
+    from k2_feeds.typed.registry import Registry
 
     beginning = _beginning(begin)
     kinds = dict.fromkeys(map(kind_of, kind or Kind))
@@ -91,7 +91,7 @@ def publish(
 def _publish(publishers: Sequence[Publisher], *, once: bool) -> None:
     """Publish in turn until a signal comes or, with ``once``, nothing is left; then sum up."""
     from k2_cli.show import STANDARD_ERROR, STANDARD_OUTPUT
-    from k2_feeds.publisher import Published
+    from k2_feeds.typed.publisher import Published
 
     counts: dict[str, Published] = defaultdict(Published)
     with _stopping() as stop, STANDARD_ERROR.status("waiting for frames") as status:
@@ -140,7 +140,7 @@ def _stopping() -> Iterator[Event]:
 
 
 def _beginning(begin: str | None) -> Begin | None:
-    from k2_feeds.publisher import Begin
+    from k2_feeds.typed.publisher import Begin
 
     if begin is not None and begin not in list(Begin):
         raise UsageError(f"--begin was {begin!r}. Use {' or '.join(Begin)}.")
@@ -149,8 +149,8 @@ def _beginning(begin: str | None) -> Begin | None:
 
 def _kafka(home: Path) -> KafkaSettings:
     from k2_assets.resources import BROKER_FOLDER
-    from k2_feeds.broker import broker_settings
-    from k2_feeds.kafka import from_environment
+    from k2_feeds.kafka.broker import broker_settings
+    from k2_feeds.kafka.cluster import from_environment
 
     settings = from_environment(os.environ) or broker_settings(home.absolute() / BROKER_FOLDER)
     if settings is None:
@@ -162,7 +162,7 @@ def _kafka(home: Path) -> KafkaSettings:
 
 
 def _registry(kafka: KafkaSettings) -> RegistrySettings:
-    from k2_feeds.registry import REGISTRY_URL, registry_from_environment
+    from k2_feeds.typed.registry import REGISTRY_URL, registry_from_environment
 
     settings = registry_from_environment(os.environ)
     if settings.in_memory and not kafka.embedded:

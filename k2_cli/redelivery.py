@@ -14,8 +14,8 @@ from pathlib import Path
 from k2_assets.resources import KafkaResource
 from k2_cli.chain import run_chain
 from k2_cli.letters import Asked, DeadLetterOffice
-from k2_feeds.parsing import parse
-from k2_feeds.producer import FrameProducer
+from k2_feeds.kafka.producer import FrameProducer
+from k2_feeds.parsing.frames import parse
 from k2_lake.catalog import Lake
 from k2_lake.second_parse import Replayed
 from k2_lake.second_parse import replay as parse_again

@@ -14,8 +14,8 @@ from k2_assets.repair import Repairs, Selection, repair_running, selected
 from k2_assets.resources import BROKER_FOLDER
 from k2_cli.chain import run_chain
 from k2_cli.show import STANDARD_ERROR, STANDARD_OUTPUT, Shown, print_table, shown_progress
-from k2_feeds.broker import broker_settings
-from k2_feeds.kafka import from_environment
+from k2_feeds.kafka.broker import broker_settings
+from k2_feeds.kafka.cluster import from_environment
 from k2_lake.catalog import Lake, LakeSettings
 from k2_lake.duckdb_engine import DuckDBEngine
 from k2_lake.gap_ledger import Gap

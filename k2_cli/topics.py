@@ -13,7 +13,7 @@ from k2_market.exchanges import exchange as known_exchange
 from k2_market.kinds import Kind
 
 if TYPE_CHECKING:
-    from k2_feeds.topics_admin import TopicsAdmin, TopicSettings
+    from k2_feeds.kafka.admin import TopicsAdmin, TopicSettings
 
 topics = typer.Typer(help="The topics of a Kafka cluster.", no_args_is_help=True)
 
@@ -74,7 +74,7 @@ def show(
 
 
 def _names(exchanges: list[str] | None, *, typed: bool) -> list[str]:
-    from k2_feeds.topics import raw_topic, typed_topic
+    from k2_feeds.kafka.topics import raw_topic, typed_topic
 
     wanted = [known_exchange(name).name for name in exchanges or EXCHANGES]
     kinds_of_topics = (raw_topic, typed_topic) if typed else (raw_topic,)
@@ -89,7 +89,7 @@ def _names(exchanges: list[str] | None, *, typed: bool) -> list[str]:
 def _settings(
     partitions: int, replication: int, retention_days: float, compression: str
 ) -> TopicSettings:
-    from k2_feeds.topics_admin import COMPRESSIONS, DAY_MS, TopicSettings
+    from k2_feeds.kafka.admin import COMPRESSIONS, DAY_MS, TopicSettings
 
     if retention_days <= 0 and retention_days != -1:
         raise UsageError(f"--retention-days was {retention_days:g}. Give days, or -1 to keep all.")
@@ -100,8 +100,8 @@ def _settings(
 
 
 def _admin() -> TopicsAdmin:
-    from k2_feeds.kafka import BOOTSTRAP, from_environment
-    from k2_feeds.topics_admin import TopicsAdmin
+    from k2_feeds.kafka.admin import TopicsAdmin
+    from k2_feeds.kafka.cluster import BOOTSTRAP, from_environment
 
     settings = from_environment(os.environ)
     if settings is None:
@@ -115,7 +115,7 @@ def _admin() -> TopicsAdmin:
 def _show(
     admin: TopicsAdmin, names: list[str], wanted: TopicSettings, made: list[str] | tuple[()]
 ) -> None:
-    from k2_feeds.topics_admin import differences
+    from k2_feeds.kafka.admin import differences
 
     found = admin.states(names)
     for name in names:

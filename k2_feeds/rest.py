@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from k2_feeds.liveness import backoff
+from k2_feeds.live.liveness import backoff
 from k2_market.errors import ExchangeUnavailable, RequestRefused, UnknownName
 
 ATTEMPTS = 6

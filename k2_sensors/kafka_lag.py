@@ -9,9 +9,9 @@ import dagster as dg
 from k2_assets.jobs import JOBS_OF
 from k2_assets.resources import KafkaResource, LakeResource
 from k2_assets.tables import MODE_TAG, TICK
-from k2_feeds.kafka import KafkaSettings
-from k2_feeds.reader import TopicReader
-from k2_feeds.topics import raw_topic
+from k2_feeds.kafka.cluster import KafkaSettings
+from k2_feeds.kafka.reader import TopicReader
+from k2_feeds.kafka.topics import raw_topic
 from k2_lake.bronze import position
 from k2_lake.catalog import Lake
 from k2_lake.history import Consumed, changes_since, consumed

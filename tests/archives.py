@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from k2_feeds import parsing
 from k2_feeds.archives.archive import open_archives
 from k2_feeds.archives.files import CHECKSUM
-from k2_feeds.parsing import Parsed
+from k2_feeds.parsing import frames as parsing
+from k2_feeds.parsing.frames import Parsed
 from k2_market.kinds import Kind
 from tests.frames import bronze_rows, frame_table
 

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from k2_feeds.adapter import Adapter
-from k2_feeds.kafka import KafkaSettings
-from k2_feeds.reader import TopicReader
-from k2_feeds.topics import raw_topic
+from k2_feeds.kafka.cluster import KafkaSettings
+from k2_feeds.kafka.reader import TopicReader
+from k2_feeds.kafka.topics import raw_topic
 from k2_market.kinds import Kind
 
 

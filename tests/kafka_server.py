@@ -16,8 +16,8 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from k2_feeds.kafka import KafkaSettings
-from k2_feeds.topics_admin import topic_id
+from k2_feeds.kafka.admin import topic_id
+from k2_feeds.kafka.cluster import KafkaSettings
 from tests.needs import require
 from tests.services import free_port, wait_until
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from k2_feeds import parsing
+from k2_feeds.parsing import frames as parsing
 from k2_lake.bronze import Position, append_frames, position
 from k2_lake.candles import build_candles
 from k2_lake.catalog import Lake, LakeSettings

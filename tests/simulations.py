@@ -13,8 +13,8 @@ import pyarrow as pa
 from websockets.asyncio.client import connect
 
 from k2_feeds.adapters import adapter
-from k2_feeds.simulated import Simulator
-from k2_feeds.simulator import serve
+from k2_feeds.simulator.exchange import Simulator
+from k2_feeds.simulator.server import serve
 from k2_market.kinds import Kind
 from tests.frames import frame_table
 

@@ -96,9 +96,9 @@ def test_the_import_contract_lets_the_design_through(tmp_path: Path) -> None:
         "k2_feeds/frame": "import confluent_kafka, k2_market",
         "k2_lake/scan": "import duckdb, pyiceberg, k2_market",
         "k2_feeds/adapters/__init__": "from k2_feeds.adapters import venue",
-        "k2_assets/bronze": "import dagster, k2_lake.scan, k2_feeds.frame",
+        "k2_assets/bronze": "import dagster, k2_lake.scan, k2_feeds.kafka.frame",
         "k2_sensors/lag": "import dagster, k2_assets.bronze, k2_lake.scan",
-        "k2_api/app": "import fastapi, k2_lake.scan, k2_feeds.frame",
+        "k2_api/app": "import fastapi, k2_lake.scan, k2_feeds.kafka.frame",
         "k2_cli/main": "import k2_api.app, k2_sensors.lag, dagster, fastapi",
     }
     kept = lint_imports(tmp_path, designed)

@@ -15,7 +15,7 @@ import msgspec
 
 from k2_feeds.adapter import Adapter, Answer, Channel, Limits, Liveness, Parser, Route, legs
 from k2_feeds.adapters import binance_quotes, binance_trades
-from k2_feeds.faults import read_object, routed
+from k2_feeds.parsing.faults import read_object, routed
 from k2_market.kinds import Kind
 
 # What follows the symbol in a stream's name, without its parameters: btcusdt@depth20@100ms.

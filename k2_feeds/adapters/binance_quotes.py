@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from k2_feeds.adapter import Parser, QuoteColumns, Reading, Route
 from k2_feeds.adapters.binance_trades import Id, Time, to_micros
-from k2_feeds.faults import one_row, reading_of
+from k2_feeds.parsing.faults import one_row, reading_of
 from k2_market.kinds import Kind
 from k2_market.records import QUOTE
 

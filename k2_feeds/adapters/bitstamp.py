@@ -14,7 +14,7 @@ import msgspec
 
 from k2_feeds.adapter import Adapter, Answer, Channel, Limits, Liveness, Parser, Route, legs
 from k2_feeds.adapters import bitstamp_quotes, bitstamp_trades
-from k2_feeds.faults import read_object, routed
+from k2_feeds.parsing.faults import read_object, routed
 from k2_market.kinds import Kind
 
 _CHANNEL_OF = {Kind.TRADES: bitstamp_trades.CHANNEL, Kind.QUOTES: bitstamp_quotes.CHANNEL}

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from k2_feeds.adapter import Parser, QuoteColumns, Reading, Route, one_each
 from k2_feeds.adapters.bitstamp_trades import Micros
-from k2_feeds.faults import one_row, reading_of
+from k2_feeds.parsing.faults import one_row, reading_of
 from k2_market.kinds import Kind
 from k2_market.records import QUOTE
 

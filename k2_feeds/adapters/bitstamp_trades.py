@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from k2_feeds.adapter import Parser, Reading, Route, TradeColumns, one_each
-from k2_feeds.faults import one_row, reading_of
-from k2_feeds.vendor_data import text_maps
+from k2_feeds.parsing.faults import one_row, reading_of
+from k2_feeds.parsing.vendor_data import text_maps
 from k2_market.kinds import Kind
 from k2_market.records import TRADE
 

@@ -15,7 +15,7 @@ import msgspec
 
 from k2_feeds.adapter import Adapter, Answer, Channel, Limits, Liveness, Parser, Route, legs
 from k2_feeds.adapters import coinbase_quotes, coinbase_trades
-from k2_feeds.faults import read_object, routed
+from k2_feeds.parsing.faults import read_object, routed
 from k2_market.kinds import Kind
 
 _TYPES = (

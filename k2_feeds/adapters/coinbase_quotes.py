@@ -13,8 +13,8 @@ import msgspec
 import pyarrow as pa
 
 from k2_feeds.adapter import Parser, QuoteColumns, Reading, Route, one_each
-from k2_feeds.faults import one_row, reading_of
-from k2_feeds.vendor_data import text_maps
+from k2_feeds.parsing.faults import one_row, reading_of
+from k2_feeds.parsing.vendor_data import text_maps
 from k2_market.kinds import Kind
 
 _Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]

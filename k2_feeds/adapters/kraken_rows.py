@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from k2_feeds.adapter import WIRE_ERRORS, Channel, Reading, Route
-from k2_feeds.faults import WHOLE_FRAME, fault, reading_of
+from k2_feeds.parsing.faults import WHOLE_FRAME, fault, reading_of
 from k2_market.kinds import Kind
 
 Decode = Callable[[bytes | msgspec.Raw], Any]

@@ -17,7 +17,7 @@ from k2_feeds.archives.envelope import Head, encode_head
 from k2_feeds.archives.files import Content, contents
 from k2_feeds.archives.kraken_rest import rest_rows
 from k2_feeds.archives.layouts import KRAKEN_REST, POSITION, REPEAT, Layout, recognise
-from k2_feeds.frame import Frame
+from k2_feeds.kafka.frame import Frame
 from k2_market.errors import UsageError
 from k2_market.instruments import canonical_symbol
 from k2_market.kinds import Kind

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
-from k2_feeds.faults import read_json, shown
+from k2_feeds.parsing.faults import read_json, shown
 from k2_market import exact
 
 _FLAGS = pa.array(["false", "true"])

@@ -15,7 +15,7 @@ from k2_feeds.adapter import Columns, Fault
 from k2_feeds.archives.cells import Cells, plain_columns, split_csv
 from k2_feeds.archives.envelope import END, Head, decode_head
 from k2_feeds.archives.layouts import HISTORIES, LAYOUTS, Layout
-from k2_feeds.faults import WHOLE_FRAME, shown
+from k2_feeds.parsing.faults import WHOLE_FRAME, shown
 from k2_market.kinds import Kind
 
 

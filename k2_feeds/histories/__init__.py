@@ -9,11 +9,11 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 
 from k2_feeds.archives.envelope import Head, encode_head
-from k2_feeds.frame import Frame
 from k2_feeds.histories import binance
 from k2_feeds.histories.coinbase import COINBASE
 from k2_feeds.histories.history import History, Wanted
 from k2_feeds.histories.kraken import KRAKEN
+from k2_feeds.kafka.frame import Frame
 from k2_feeds.rest import RestClient
 
 BINANCE_KEY = "K2_BINANCE_API_KEY"

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from confluent_kafka import Consumer, TopicPartition
 
-from k2_feeds.broker import start_broker
+from k2_feeds.kafka.broker import start_broker
 from tests.needs import CHECKOUT
 from tests.services import S3Server, accepts, free_port, running, wait_until
 

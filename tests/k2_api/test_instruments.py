@@ -11,9 +11,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from k2_api.app import create_app
-from k2_feeds.dialects.listings import listing
 from k2_feeds.listings import LISTINGS
-from k2_feeds.synthetic import PAIRS
+from k2_feeds.simulator.dialects.listings import listing
+from k2_feeds.simulator.synthetic import PAIRS
 from k2_lake.instruments import refresh
 from k2_market.listing import INSTRUMENT
 from tests.lakes import open_lake

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from k2_assets.ingest import drain
-from k2_feeds import session as session_module
 from k2_feeds.adapter import Liveness
 from k2_feeds.adapters import adapter
-from k2_feeds.broker import start_broker
-from k2_feeds.feed import Feed, Plan, run_feeds
-from k2_feeds.kafka import KafkaSettings
-from k2_feeds.simulated import SimulatedExchange
-from k2_feeds.simulator import serve
+from k2_feeds.kafka.broker import start_broker
+from k2_feeds.kafka.cluster import KafkaSettings
+from k2_feeds.live import session as session_module
+from k2_feeds.live.feed import Feed, Plan, run_feeds
+from k2_feeds.simulator.exchange import SimulatedExchange
+from k2_feeds.simulator.server import serve
 from k2_lake.tables import REJECTED_TABLE, TRADES_TABLE
 from k2_market.kinds import Kind
 from tests.feeds import running, until

@@ -12,9 +12,9 @@ import pytest
 from k2_assets.ingest import drain
 from k2_assets.resources import BROKER_FOLDER, KafkaResource, LakeResource
 from k2_assets.tables import asset_key
-from k2_feeds.broker import EmbeddedBroker, start_broker
-from k2_feeds.frame import Frame
-from k2_feeds.producer import FrameProducer
+from k2_feeds.kafka.broker import EmbeddedBroker, start_broker
+from k2_feeds.kafka.frame import Frame
+from k2_feeds.kafka.producer import FrameProducer
 from k2_lake.audit import rejected_of_day, rejected_since
 from k2_lake.history import head_sequence
 from k2_lake.tables import TABLES

@@ -10,14 +10,14 @@ import pytest
 
 from k2_assets.ingest import drain
 from k2_feeds.adapters import adapter
-from k2_feeds.broker import start_broker
-from k2_feeds.frame import Frame, Origin
-from k2_feeds.kafka import KafkaSettings
-from k2_feeds.producer import FrameProducer
-from k2_feeds.router import FrameRouter
-from k2_feeds.session import Session
-from k2_feeds.simulated import SimulatedExchange
-from k2_feeds.simulator import serve
+from k2_feeds.kafka.broker import start_broker
+from k2_feeds.kafka.cluster import KafkaSettings
+from k2_feeds.kafka.frame import Frame, Origin
+from k2_feeds.kafka.producer import FrameProducer
+from k2_feeds.live.router import FrameRouter
+from k2_feeds.live.session import Session
+from k2_feeds.simulator.exchange import SimulatedExchange
+from k2_feeds.simulator.server import serve
 from k2_lake.gaps import recorded_gaps
 from k2_market.kinds import Kind
 from tests.feeds import running, until

@@ -12,7 +12,7 @@ import dagster as dg
 import pytest
 
 from k2_assets.instruments import REST_ENDPOINT
-from k2_feeds.synthetic import PAIRS, PERPETUALS
+from k2_feeds.simulator.synthetic import PAIRS, PERPETUALS
 from k2_lake.instruments import history, refresh
 from k2_market.exchanges import EXCHANGES
 from k2_sensors.definitions import defs

@@ -16,11 +16,11 @@ from confluent_kafka.admin import AdminClient
 
 from k2_assets import ingest
 from k2_assets.ingest import drain
-from k2_feeds.frame import HEADER_KEY, Frame, Origin, encode_header
-from k2_feeds.kafka import KafkaSettings
-from k2_feeds.producer import FrameProducer
-from k2_feeds.topics import raw_topic
-from k2_feeds.topics_admin import TopicsAdmin, TopicSettings, topic_id
+from k2_feeds.kafka.admin import TopicsAdmin, TopicSettings, topic_id
+from k2_feeds.kafka.cluster import KafkaSettings
+from k2_feeds.kafka.frame import HEADER_KEY, Frame, Origin, encode_header
+from k2_feeds.kafka.producer import FrameProducer
+from k2_feeds.kafka.topics import raw_topic
 from k2_lake.bronze import position
 from k2_lake.catalog import Lake
 from k2_market.errors import BrokerUnavailable, OffsetBeyondEnd, OffsetHole, TopicMissing

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from k2_cli.chain import run_chain
-from k2_feeds.producer import FrameProducer
+from k2_feeds.kafka.producer import FrameProducer
 from k2_market.kinds import Kind
 
 

@@ -10,11 +10,11 @@ import pytest
 from k2_assets.resources import BROKER_FOLDER
 from k2_cli.home import locked_home
 from k2_cli.show_letters import hex_lines, printable, text_of
-from k2_feeds.broker import start_broker
-from k2_feeds.frame import encode_header
-from k2_feeds.reader import TopicReader
-from k2_feeds.topics import raw_topic
-from k2_feeds.undelivered import DeadLetters, Undelivered
+from k2_feeds.kafka.broker import start_broker
+from k2_feeds.kafka.frame import encode_header
+from k2_feeds.kafka.reader import TopicReader
+from k2_feeds.kafka.topics import raw_topic
+from k2_feeds.kafka.undelivered import DeadLetters, Undelivered
 from k2_lake.silver import refine
 from k2_lake.tables import REJECTED_TABLE
 from k2_market.kinds import Kind

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from k2_cli.feed import addresses
 from k2_cli.main import app
 from k2_cli.selection import read_file, selection_file
-from k2_feeds.broker import start_broker
+from k2_feeds.kafka.broker import start_broker
 from k2_market.errors import K2Error, UsageError
 from tests.feeds import frames_in
 from tests.needs import CHECKOUT
@@ -99,7 +99,15 @@ def test_a_feed_that_is_told_to_stop_has_delivered_what_it_received_and_says_so(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "instruments.yaml").write_text(ONE.replace("BTC-USD", "BTC-USDT"))
-    simulator = [sys.executable, "-m", "k2_feeds.simulator", "--only", "kraken", "--rate", "200"]
+    simulator = [
+        sys.executable,
+        "-m",
+        "k2_feeds.simulator",
+        "--only",
+        "kraken",
+        "--rate",
+        "200",
+    ]
     command = [sys.executable, "-c", "from k2_cli.main import run; run()", "feed"]
     with (
         start_broker(tmp_path / "broker") as broker,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from k2_cli.home import locked_home
-from k2_feeds.topics import raw_topic
-from k2_feeds.topics_admin import TopicsAdmin, TopicSettings
+from k2_feeds.kafka.admin import TopicsAdmin, TopicSettings
+from k2_feeds.kafka.topics import raw_topic
 from k2_market.kinds import Kind
 from tests.archives import zipped
 from tests.frames import Print

@@ -16,11 +16,11 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.schema_registry import SchemaRegistryClient
 
-from k2_feeds.broker import start_broker
-from k2_feeds.frame import Frame
-from k2_feeds.kafka import KafkaSettings
-from k2_feeds.producer import FrameProducer
-from k2_feeds.topics import raw_topic, typed_topic
+from k2_feeds.kafka.broker import start_broker
+from k2_feeds.kafka.cluster import KafkaSettings
+from k2_feeds.kafka.frame import Frame
+from k2_feeds.kafka.producer import FrameProducer
+from k2_feeds.kafka.topics import raw_topic, typed_topic
 from k2_market.kinds import Kind
 from tests.frames import Print
 from tests.kafka_server import KafkaServer

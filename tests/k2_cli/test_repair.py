@@ -16,9 +16,9 @@ from k2_assets.ingest import drain
 from k2_assets.resources import BROKER_FOLDER
 from k2_cli.home import locked_home
 from k2_cli.main import app
-from k2_feeds.broker import start_broker
-from k2_feeds.kafka import KafkaSettings
-from k2_feeds.simulated import SimulatedExchange, Simulator
+from k2_feeds.kafka.broker import start_broker
+from k2_feeds.kafka.cluster import KafkaSettings
+from k2_feeds.simulator.exchange import SimulatedExchange, Simulator
 from k2_lake.gap_ledger import Gap
 from k2_lake.gaps import recorded_gaps
 from k2_lake.tables import TRADES_TABLE, candle_name

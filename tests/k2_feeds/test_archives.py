@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2_feeds import parsing
 from k2_feeds.archives.archive import open_archives
 from k2_feeds.archives.cells import micros_of_seconds
 from k2_feeds.archives.kraken_pairs import split_name
+from k2_feeds.parsing import frames as parsing
 from k2_market.errors import UnknownName, UsageError
 from k2_market.kinds import Kind
 from k2_market.records import TRADE

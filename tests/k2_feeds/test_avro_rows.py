@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2_feeds.avro_rows import AvroRows
+from k2_feeds.typed.rows import AvroRows
 from k2_market.avro import published_record
 from k2_market.records import QUOTE, TRADE, Record
 

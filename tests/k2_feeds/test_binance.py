@@ -5,9 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from k2_feeds import parsing
 from k2_feeds.adapter import Answer, Channel, Route
 from k2_feeds.adapters import ADAPTERS, adapter
+from k2_feeds.parsing import frames as parsing
 from k2_market.errors import UnknownName, UsageError
 from k2_market.exchanges import EXCHANGES
 from k2_market.kinds import Kind

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from k2_feeds.broker import PARTITIONS, broker_settings, start_broker
-from k2_feeds.frame import Frame
-from k2_feeds.kafka import KafkaSettings, from_environment
-from k2_feeds.producer import FrameProducer
-from k2_feeds.reader import TopicReader
-from k2_feeds.topics import raw_topic
+from k2_feeds.kafka.broker import PARTITIONS, broker_settings, start_broker
+from k2_feeds.kafka.cluster import KafkaSettings, from_environment
+from k2_feeds.kafka.frame import Frame
+from k2_feeds.kafka.producer import FrameProducer
+from k2_feeds.kafka.reader import TopicReader
+from k2_feeds.kafka.topics import raw_topic
 from k2_market.errors import BrokerUnavailable, UnknownName
 from k2_market.kinds import Kind, kind_of
 
@@ -34,7 +34,7 @@ def test_clients_reach_it_by_the_address_that_it_wrote(tmp_path: Path) -> None:
 
 def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     script = (
-        "import sys, pathlib; from k2_feeds.broker import start_broker\n"
+        "import sys, pathlib; from k2_feeds.kafka.broker import start_broker\n"
         "broker = start_broker(pathlib.Path(sys.argv[1]))\n"
         "print(broker.process.pid, flush=True)\n"
         "sys.stdin.read()\n"

@@ -26,20 +26,20 @@ from websockets.datastructures import Headers
 from websockets.exceptions import InvalidStatus
 from websockets.http11 import Response
 
-from k2_feeds import connection as connection_module
 from k2_feeds.adapter import Limits, Liveness
 from k2_feeds.adapters import ADAPTERS, adapter
-from k2_feeds.broker import start_broker
-from k2_feeds.disturbances import Disturbances, parsed
-from k2_feeds.feed import Feed, Plan, run_feeds
-from k2_feeds.kafka import KafkaSettings
-from k2_feeds.liveness import LONGEST_ASKED_DELAY_S, asked_delay
-from k2_feeds.producer import FrameProducer
-from k2_feeds.router import FrameRouter
-from k2_feeds.session import Session, addresses, parted
-from k2_feeds.simulator import Simulator, serve
-from k2_feeds.synthetic import Fill, SyntheticMarket
-from k2_feeds.tls import from_environment
+from k2_feeds.kafka.broker import start_broker
+from k2_feeds.kafka.cluster import KafkaSettings
+from k2_feeds.kafka.producer import FrameProducer
+from k2_feeds.live import connection as connection_module
+from k2_feeds.live.feed import Feed, Plan, run_feeds
+from k2_feeds.live.liveness import LONGEST_ASKED_DELAY_S, asked_delay
+from k2_feeds.live.router import FrameRouter
+from k2_feeds.live.session import Session, addresses, parted
+from k2_feeds.live.tls import from_environment
+from k2_feeds.simulator.disturbances import Disturbances, parsed
+from k2_feeds.simulator.server import Simulator, serve
+from k2_feeds.simulator.synthetic import Fill, SyntheticMarket
 from k2_market.errors import UsageError
 from k2_market.kinds import Kind
 from tests.feeds import frames_in, running, sequences, trade_ids, until
@@ -63,8 +63,8 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaSettings]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries again within a tenth of a second."""
-    monkeypatch.setattr("k2_feeds.liveness.FIRST_DELAY_S", 0.1)
-    monkeypatch.setattr("k2_feeds.liveness.LONGEST_DELAY_S", 0.1)
+    monkeypatch.setattr("k2_feeds.live.liveness.FIRST_DELAY_S", 0.1)
+    monkeypatch.setattr("k2_feeds.live.liveness.LONGEST_DELAY_S", 0.1)
 
 
 def _frames(feed: Feed) -> int:

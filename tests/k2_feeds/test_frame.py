@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2_feeds.frame import MalformedHeader, Origin, decode_headers, encode_header
+from k2_feeds.kafka.frame import MalformedHeader, Origin, decode_headers, encode_header
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 YEARS_US = st.integers(0, 4_102_444_800_000_000)  # 1970 to 2100

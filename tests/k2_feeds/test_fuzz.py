@@ -18,7 +18,7 @@ from k2_feeds.adapter import Channel
 from k2_feeds.adapters import ADAPTERS, adapter
 from k2_feeds.archives.envelope import END, Head, encode_head
 from k2_feeds.archives.layouts import LAYOUTS
-from k2_feeds.parsing import Parsed, parse
+from k2_feeds.parsing.frames import Parsed, parse
 from k2_feeds.tapes import read_tape
 from tests.frames import bronze_rows, frame_table
 from tests.k2_feeds.test_parsing import QUOTES, RECEIVED, USUAL, assert_none_is_lost

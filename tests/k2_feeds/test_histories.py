@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from k2_feeds.adapters import adapter
-from k2_feeds.frame import Frame
 from k2_feeds.histories import Recovery, headers
 from k2_feeds.histories.history import Wanted
-from k2_feeds.parsing import parse
+from k2_feeds.kafka.frame import Frame
+from k2_feeds.parsing.frames import parse
 from k2_feeds.rest import RestClient
-from k2_feeds.simulated import Simulator
-from k2_feeds.synthetic import Fill
+from k2_feeds.simulator.exchange import Simulator
+from k2_feeds.simulator.synthetic import Fill
 from k2_market.errors import RequestRefused
 from k2_market.kinds import Kind
 from k2_market.records import TRADE

@@ -16,14 +16,14 @@ import pytest
 from confluent_kafka import KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
-from k2_feeds import producer as producer_module
-from k2_feeds.broker import EmbeddedBroker, start_broker
-from k2_feeds.frame import Frame
-from k2_feeds.kafka import KafkaSettings
-from k2_feeds.lasting import LastingProducer
-from k2_feeds.reader import TopicReader
-from k2_feeds.topics import raw_topic
-from k2_feeds.undelivered import DeadLetters, Spool
+from k2_feeds.kafka import producer as producer_module
+from k2_feeds.kafka.broker import EmbeddedBroker, start_broker
+from k2_feeds.kafka.cluster import KafkaSettings
+from k2_feeds.kafka.frame import Frame
+from k2_feeds.kafka.lasting import LastingProducer
+from k2_feeds.kafka.reader import TopicReader
+from k2_feeds.kafka.topics import raw_topic
+from k2_feeds.kafka.undelivered import DeadLetters, Spool
 from k2_market.kinds import Kind
 from tests.kafka_server import KafkaServer
 from tests.services import wait_until
@@ -90,7 +90,7 @@ def test_the_room_for_frames_that_wait_is_bounded_in_bytes(
 def test_a_client_that_failed_for_good_is_replaced_and_its_frames_come_in_order(
     broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("k2_feeds.liveness.FIRST_DELAY_S", 0.1)
+    monkeypatch.setattr("k2_feeds.live.liveness.FIRST_DELAY_S", 0.1)
     producer = LastingProducer(broker.settings, "kraken", Kind.TRADES)
     for number in range(50):
         assert producer.offer(_frame(number), "A")
@@ -174,7 +174,7 @@ def _create(server: KafkaServer, topic: str, config: dict[str, str] | None = Non
 def test_frames_for_a_topic_that_is_missing_wait_until_it_is_made(
     kafka_server: KafkaServer, exchange: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("k2_feeds.liveness.FIRST_DELAY_S", 0.1)
+    monkeypatch.setattr("k2_feeds.live.liveness.FIRST_DELAY_S", 0.1)
     monkeypatch.setattr(producer_module, "_NO_TOPIC_AFTER_MS", 500)
     producer = LastingProducer(kafka_server.settings, exchange, Kind.TRADES)
     for number in range(20):

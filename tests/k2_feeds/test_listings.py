@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from k2_feeds.adapters import adapter
-from k2_feeds.dialects.listings import listing
 from k2_feeds.listings import LISTINGS
-from k2_feeds.synthetic import PAIRS, PERPETUALS
+from k2_feeds.simulator.dialects.listings import listing
+from k2_feeds.simulator.synthetic import PAIRS, PERPETUALS
 from k2_market.errors import FeedError
 from k2_market.exchanges import EXCHANGES
 from k2_market.listing import Instrument

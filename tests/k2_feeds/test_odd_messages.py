@@ -9,7 +9,7 @@ import pytest
 
 from k2_feeds.adapter import Channel
 from k2_feeds.adapters import adapter
-from k2_feeds.parsing import parse
+from k2_feeds.parsing.frames import parse
 from k2_market.kinds import Kind
 from tests.frames import bronze_rows, frame_table
 

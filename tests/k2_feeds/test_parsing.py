@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2_feeds import parsing
 from k2_feeds.adapters import ADAPTERS, adapter
-from k2_feeds.parsing import Parsed
+from k2_feeds.parsing import frames as parsing
+from k2_feeds.parsing.frames import Parsed
 from k2_market.errors import UnknownName
 from k2_market.kinds import Kind
 from k2_market.records import RAW_FRAME, REJECTED

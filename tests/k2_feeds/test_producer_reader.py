@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from k2_feeds.adapter import Channel
 from k2_feeds.adapters import adapter
-from k2_feeds.backlog import Backlog
-from k2_feeds.broker import EmbeddedBroker, start_broker
-from k2_feeds.frame import Frame, MalformedHeader, Origin
-from k2_feeds.producer import FrameProducer
-from k2_feeds.reader import TopicReader
-from k2_feeds.router import FrameRouter
+from k2_feeds.kafka.backlog import Backlog
+from k2_feeds.kafka.broker import EmbeddedBroker, start_broker
+from k2_feeds.kafka.frame import Frame, MalformedHeader, Origin
+from k2_feeds.kafka.producer import FrameProducer
+from k2_feeds.kafka.reader import TopicReader
+from k2_feeds.live.router import FrameRouter
 from k2_market.errors import OffsetBeyondEnd, OffsetHole
 from k2_market.kinds import Kind
 from k2_market.records import RAW_FRAME

@@ -19,18 +19,18 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
-from k2_feeds import outlet
-from k2_feeds.broker import start_broker
-from k2_feeds.frame import Frame
-from k2_feeds.kafka import KafkaSettings
-from k2_feeds.outlet import Places
-from k2_feeds.parsing import parse
-from k2_feeds.producer import FrameProducer
-from k2_feeds.publisher import Begin, Published, Publisher, starting_places
-from k2_feeds.reader import TopicReader
-from k2_feeds.registry import Registry, RegistrySettings
-from k2_feeds.topics import raw_topic, typed_topic
-from k2_feeds.topics_admin import TopicsAdmin, TopicSettings
+from k2_feeds.kafka.admin import TopicsAdmin, TopicSettings
+from k2_feeds.kafka.broker import start_broker
+from k2_feeds.kafka.cluster import KafkaSettings
+from k2_feeds.kafka.frame import Frame
+from k2_feeds.kafka.producer import FrameProducer
+from k2_feeds.kafka.reader import TopicReader
+from k2_feeds.kafka.topics import raw_topic, typed_topic
+from k2_feeds.parsing.frames import parse
+from k2_feeds.typed import outlet
+from k2_feeds.typed.outlet import Places
+from k2_feeds.typed.publisher import Begin, Published, Publisher, starting_places
+from k2_feeds.typed.registry import Registry, RegistrySettings
 from k2_market import avro, kinds
 from k2_market.avro import published_record
 from k2_market.errors import BrokerUnavailable, LogError, OffsetHole, SchemaRefused, TopicMissing

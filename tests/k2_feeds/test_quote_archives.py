@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from k2_feeds import parsing
-from k2_feeds.parsing import Parsed
+from k2_feeds.parsing import frames as parsing
+from k2_feeds.parsing.frames import Parsed
 from k2_market.errors import UsageError
 from k2_market.kinds import Kind
 from tests.archives import archive_frames, zipped

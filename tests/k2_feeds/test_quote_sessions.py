@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 
-from k2_feeds import parsing
-from k2_feeds import session as session_module
 from k2_feeds.adapter import Liveness
 from k2_feeds.adapters import ADAPTERS, adapter
-from k2_feeds.broker import start_broker
-from k2_feeds.feed import Feed, Plan, run_feeds
-from k2_feeds.kafka import KafkaSettings
-from k2_feeds.parsing import Parsed
-from k2_feeds.reader import TopicReader
-from k2_feeds.simulator import serve
-from k2_feeds.synthetic import PERPETUALS
-from k2_feeds.topics import raw_topic
+from k2_feeds.kafka.broker import start_broker
+from k2_feeds.kafka.cluster import KafkaSettings
+from k2_feeds.kafka.reader import TopicReader
+from k2_feeds.kafka.topics import raw_topic
+from k2_feeds.live import session as session_module
+from k2_feeds.live.feed import Feed, Plan, run_feeds
+from k2_feeds.parsing import frames as parsing
+from k2_feeds.parsing.frames import Parsed
+from k2_feeds.simulator.server import serve
+from k2_feeds.simulator.synthetic import PERPETUALS
 from k2_market.kinds import Kind
 from tests.frames import bronze_rows
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2_feeds import parsing
 from k2_feeds.adapter import Answer, Channel, Route
 from k2_feeds.adapters import ADAPTERS, adapter
-from k2_feeds.parsing import Parsed
+from k2_feeds.parsing import frames as parsing
+from k2_feeds.parsing.frames import Parsed
 from k2_market.kinds import Kind
 from tests.frames import bronze_rows, frame_table
 

@@ -17,14 +17,14 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from k2_feeds.adapters import adapter
-from k2_feeds.feed import Feed, Plan, run_feeds
-from k2_feeds.frame import HEADER_KEY, Frame, Origin, encode_header
-from k2_feeds.kafka import KafkaSettings, from_environment
-from k2_feeds.producer import FrameProducer
-from k2_feeds.reader import TopicReader
-from k2_feeds.simulator import serve
-from k2_feeds.topics import raw_topic
-from k2_feeds.topics_admin import TopicsAdmin, TopicSettings, differences, topic_id
+from k2_feeds.kafka.admin import TopicsAdmin, TopicSettings, differences, topic_id
+from k2_feeds.kafka.cluster import KafkaSettings, from_environment
+from k2_feeds.kafka.frame import HEADER_KEY, Frame, Origin, encode_header
+from k2_feeds.kafka.producer import FrameProducer
+from k2_feeds.kafka.reader import TopicReader
+from k2_feeds.kafka.topics import raw_topic
+from k2_feeds.live.feed import Feed, Plan, run_feeds
+from k2_feeds.simulator.server import serve
 from k2_market.errors import (
     BrokerUnavailable,
     LogError,

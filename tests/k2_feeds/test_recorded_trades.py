@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from k2_feeds import parsing
 from k2_feeds.adapter import Channel
 from k2_feeds.adapters import ADAPTERS, adapter
-from k2_feeds.parsing import Parsed
+from k2_feeds.parsing import frames as parsing
+from k2_feeds.parsing.frames import Parsed
 from k2_feeds.tapes import read_tape
 from k2_market.kinds import Kind
 from k2_market.records import RAW_FRAME

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from confluent_kafka.schema_registry import SchemaRegistryClient
 
-from k2_feeds.registry import Registry, RegistrySettings, registry_from_environment
+from k2_feeds.typed.registry import Registry, RegistrySettings, registry_from_environment
 from k2_market.avro import published_record
 from k2_market.errors import RegistryError, RegistryUnavailable, SchemaRefused, UsageError
 from k2_market.records import TRADE

@@ -22,22 +22,22 @@ from hypothesis import strategies as st
 from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as serve_websockets
 
-from k2_feeds import session as session_module
 from k2_feeds.adapter import Liveness
 from k2_feeds.adapters import ADAPTERS, adapter
-from k2_feeds.backlog import Backlog
-from k2_feeds.broker import EmbeddedBroker, start_broker
-from k2_feeds.dialects.bitstamp import request_reconnect
-from k2_feeds.feed import Feed, Plan, run_feeds
-from k2_feeds.kafka import KafkaSettings
-from k2_feeds.liveness import Verdict, Vitals, backoff, judge
-from k2_feeds.producer import FrameProducer
-from k2_feeds.router import FrameRouter
-from k2_feeds.session import Session
-from k2_feeds.simulator import serve
-from k2_feeds.synthetic import PERPETUALS
-from k2_feeds.topics import raw_topic
-from k2_feeds.undelivered import Spool
+from k2_feeds.kafka.backlog import Backlog
+from k2_feeds.kafka.broker import EmbeddedBroker, start_broker
+from k2_feeds.kafka.cluster import KafkaSettings
+from k2_feeds.kafka.producer import FrameProducer
+from k2_feeds.kafka.topics import raw_topic
+from k2_feeds.kafka.undelivered import Spool
+from k2_feeds.live import session as session_module
+from k2_feeds.live.feed import Feed, Plan, run_feeds
+from k2_feeds.live.liveness import Verdict, Vitals, backoff, judge
+from k2_feeds.live.router import FrameRouter
+from k2_feeds.live.session import Session
+from k2_feeds.simulator.dialects.bitstamp import request_reconnect
+from k2_feeds.simulator.server import serve
+from k2_feeds.simulator.synthetic import PERPETUALS
 from k2_market.errors import SubscriptionRefused
 from k2_market.kinds import Kind
 from tests.feeds import frames_in, running, sequences, trade_ids, until
@@ -229,7 +229,7 @@ async def _exchange_that_says(frames: list[str]) -> AsyncIterator[str]:
 def test_a_connection_without_a_sign_of_life_is_given_up(
     kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch, frames: list[str], error: str
 ) -> None:
-    monkeypatch.setattr("k2_feeds.liveness.ANSWERS_WITHIN_S", 0.2)
+    monkeypatch.setattr("k2_feeds.live.liveness.ANSWERS_WITHIN_S", 0.2)
     venue: Any = dataclasses.replace(adapter("kraken"), liveness=Liveness(1.0, None))  # type: ignore[type-var]
 
     async def scenario() -> str | None:
@@ -258,7 +258,7 @@ def _stopped(broker: EmbeddedBroker) -> Iterator[None]:
 def test_frames_wait_out_an_outage_of_kafka_and_the_wait_is_told(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("k2_feeds.lasting._STALLED_AFTER_S", 0.5)
+    monkeypatch.setattr("k2_feeds.kafka.lasting._STALLED_AFTER_S", 0.5)
 
     async def scenario(broker: EmbeddedBroker) -> dict[str, object]:
         async with serve(rate=200) as simulator:
@@ -363,7 +363,7 @@ def test_a_connection_that_the_exchange_will_close_is_replaced_before(
     kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch, exchange: str, frame: str
 ) -> None:
     monkeypatch.setattr(session_module, "_OVERLAP_S", 0.3)
-    monkeypatch.setattr("k2_feeds.liveness.SETTLED_AFTER_S", 0.5)
+    monkeypatch.setattr("k2_feeds.live.liveness.SETTLED_AFTER_S", 0.5)
 
     async def scenario() -> None:
         async with serve(rate=100) as simulator:

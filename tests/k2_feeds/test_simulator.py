@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from k2_feeds import parsing
 from k2_feeds.adapter import Channel
 from k2_feeds.adapters import ADAPTERS, adapter
-from k2_feeds.simulator import serve
-from k2_feeds.synthetic import (
+from k2_feeds.parsing import frames as parsing
+from k2_feeds.simulator.server import serve
+from k2_feeds.simulator.synthetic import (
     PAIRS,
     PERPETUALS,
     Fill,

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2_feeds.broker import start_broker
-from k2_feeds.frame import encode_header
-from k2_feeds.kafka import KafkaSettings
-from k2_feeds.reader import TopicReader
-from k2_feeds.topics import raw_topic
-from k2_feeds.undelivered import DeadLetters, Spool, Undelivered
+from k2_feeds.kafka.broker import start_broker
+from k2_feeds.kafka.cluster import KafkaSettings
+from k2_feeds.kafka.frame import encode_header
+from k2_feeds.kafka.reader import TopicReader
+from k2_feeds.kafka.topics import raw_topic
+from k2_feeds.kafka.undelivered import DeadLetters, Spool, Undelivered
 from k2_market.errors import BrokerUnavailable, UsageError
 from tests.services import free_port
 
@@ -64,7 +64,7 @@ def test_replayed_letters_are_in_kafka_as_they_were_and_gone_from_disk(tmp_path:
 
 
 def test_letters_stay_where_kafka_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("k2_feeds.undelivered._REPLAY_WITHIN_S", 1.0)
+    monkeypatch.setattr("k2_feeds.kafka.undelivered._REPLAY_WITHIN_S", 1.0)
     letters = DeadLetters(tmp_path)
     ids = [letters.append(_letter(1))]
     with pytest.raises(BrokerUnavailable, match="replaying dead letters"):

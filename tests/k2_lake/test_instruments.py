@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from k2_feeds.dialects.listings import listing
 from k2_feeds.listings import LISTINGS
+from k2_feeds.simulator.dialects.listings import listing
 from k2_lake.instruments import history, refresh, resolve
 from k2_lake.read_sql import read_sql
 from k2_lake.tables import INSTRUMENTS_TABLE

@@ -17,12 +17,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2_feeds.dialects.binance import BinanceDialect
-from k2_feeds.dialects.bitstamp import BitstampDialect
-from k2_feeds.dialects.coinbase import CoinbaseDialect
-from k2_feeds.dialects.dialect import Dialect
-from k2_feeds.dialects.kraken import KrakenDialect
-from k2_feeds.synthetic import Quote, SyntheticSymbol, quote_after
+from k2_feeds.simulator.dialects.binance import BinanceDialect
+from k2_feeds.simulator.dialects.bitstamp import BitstampDialect
+from k2_feeds.simulator.dialects.coinbase import CoinbaseDialect
+from k2_feeds.simulator.dialects.dialect import Dialect
+from k2_feeds.simulator.dialects.kraken import KrakenDialect
+from k2_feeds.simulator.synthetic import Quote, SyntheticSymbol, quote_after
 from k2_lake.tables import gold_name, silver_name
 from k2_market.exchanges import EXCHANGES
 from k2_market.kinds import Kind

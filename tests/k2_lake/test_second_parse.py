@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2_feeds.parsing import Parsed
+from k2_feeds.parsing.frames import Parsed
 from k2_lake import second_parse
 from k2_lake.commit import commit as real_commit
 from k2_lake.gold import merge, pending_days

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from k2_feeds.parsing import Parsed
+from k2_feeds.parsing.frames import Parsed
 from k2_lake import silver
 from k2_lake.commit import commit as real_commit
 from k2_lake.history import Mode, consumed, lineage

@@ -15,7 +15,7 @@ import pytest
 from k2_assets.ingest import drain
 from k2_assets.landing import LANDING, landing_folder, load_file, move
 from k2_assets.resources import BROKER_FOLDER, KafkaResource, LakeResource
-from k2_feeds.broker import EmbeddedBroker, start_broker
+from k2_feeds.kafka.broker import EmbeddedBroker, start_broker
 from k2_market.kinds import Kind
 from k2_sensors.landing import FILES_AT_ONCE, complete, files_seen, landing
 from tests.archives import zipped

@@ -12,9 +12,9 @@ import pytest
 from k2_assets.ingest import drain
 from k2_assets.resources import BROKER_FOLDER, KafkaResource, LakeResource
 from k2_assets.tables import MODE_TAG, PARTITION_TAG
-from k2_feeds.broker import EmbeddedBroker, start_broker
-from k2_feeds.frame import Frame
-from k2_feeds.producer import FrameProducer
+from k2_feeds.kafka.broker import EmbeddedBroker, start_broker
+from k2_feeds.kafka.frame import Frame
+from k2_feeds.kafka.producer import FrameProducer
 from k2_lake.bronze import begin_epoch, position
 from k2_lake.gold import merge
 from k2_lake.silver import refine

@@ -1,0 +1,1 @@
+"""Frames into Kafka and back out by offset."""

@@ -1,0 +1,1 @@
+"""Live feeds: sessions with the exchanges, endless."""

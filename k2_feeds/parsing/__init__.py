@@ -1,0 +1,1 @@
+"""Frames to rows of records: exact, or refused with the reason."""

@@ -1,0 +1,1 @@
+"""Typed topics: records in Avro, for consumers outside K2."""
