@@ -46,14 +46,14 @@ class Backlog:
         self._committed, self._bound = committed, bound
         self._partitions: dict[int, _Uncommitted] = {}
         self._in_flight = 0
+        self._fullest = 0  # bytes of the fullest partition: asked before every frame
         self._lock = Lock()  # reports come in one thread while another asks bronze
         self.wire_ratio = 1.0
 
     @property
     def size(self) -> int:
         """Estimated bytes that the fullest partition holds or is about to, beyond bronze."""
-        fullest = max((partition.size for partition in self._partitions.values()), default=0)
-        return int((fullest + self._in_flight) * self.wire_ratio)
+        return int((self._fullest + self._in_flight) * self.wire_ratio)
 
     @property
     def full(self) -> bool:
@@ -69,7 +69,9 @@ class Backlog:
         """Kafka acknowledged a message. Offsets of a partition come in order."""
         with self._lock:
             self._in_flight -= size
-            self._partitions.setdefault(partition, _Uncommitted()).add(offset + 1, size)
+            held = self._partitions.setdefault(partition, _Uncommitted())
+            held.add(offset + 1, size)
+            self._fullest = max(self._fullest, held.size)
 
     def withdrawn(self, size: int) -> None:
         """Bytes that were handed to the client did not reach Kafka."""
@@ -83,3 +85,4 @@ class Backlog:
             for partition, next_offset in committed.items():
                 if partition in self._partitions:
                     self._partitions[partition].drop_below(next_offset)
+            self._fullest = max((held.size for held in self._partitions.values()), default=0)
