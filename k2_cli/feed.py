@@ -96,7 +96,6 @@ def feed(
         )
         for w in wanted
         for each in w.kinds
-        if each in adapter(w.exchange).parsers
     ]
     asyncio.run(run_feeds(feeds, state=home.absolute() / "feeds.json"))
 
