@@ -55,6 +55,24 @@ _COORDINATES = [
     field("kafka_offset", pa.int64(), "Offset in the partition."),
 ]
 
+# What trades and quotes have in common.
+_INSTRUMENT = [
+    field("exchange", pa.string(), "Venue and market, such as binance or binance_usdm."),
+    field("symbol", pa.string(), "Canonical symbol, BASE-QUOTE, such as BTC-USDT."),
+    field("exchange_symbol", pa.string(), "The symbol as the exchange writes it."),
+    field("asset_class", pa.string(), "crypto."),
+]
+_SENT_AND_RECEIVED = [
+    field("event_time", INSTANT, "When the exchange sent the event.", nullable=True),
+    field("ingestion_timestamp", INSTANT, "When the frame was received."),
+]
+_VENDOR_DATA = field(
+    "vendor_data",
+    pa.map_(pa.string(), pa.string()),
+    "What else the exchange said, as text; null where nothing.",
+    nullable=True,
+)
+
 RAW_FRAME = Record(
     name="RawFrame",
     doc="A WebSocket frame (or archive row) exactly as it came, with its place in Kafka.",
@@ -86,10 +104,7 @@ TRADE = Record(
     doc="One trade as the exchange reported it.",
     schema=pa.schema(
         [
-            field("exchange", pa.string(), "Venue and market, such as binance or binance_usdm."),
-            field("symbol", pa.string(), "Canonical symbol, BASE-QUOTE, such as BTC-USDT."),
-            field("exchange_symbol", pa.string(), "The symbol as the exchange writes it."),
-            field("asset_class", pa.string(), "crypto."),
+            *_INSTRUMENT,
             field("trade_id", pa.string(), "The exchange's id of the trade."),
             field(
                 "source_sequence",
@@ -97,8 +112,7 @@ TRADE = Record(
                 "Order of trades within a symbol: the numeric trade id, else the arrival order.",
             ),
             field("timestamp", INSTANT, "Trade time as the exchange states it."),
-            field("event_time", INSTANT, "When the exchange sent the event.", nullable=True),
-            field("ingestion_timestamp", INSTANT, "When the frame was received."),
+            *_SENT_AND_RECEIVED,
             field("price", PRICE, "Quote currency per unit of base."),
             field(
                 "quantity", QUANTITY, "Units of base; contracts where the exchange counts in them."
@@ -111,12 +125,7 @@ TRADE = Record(
                 "The exchange's flags, such as INSURANCE_FUND; null for a regular trade.",
                 nullable=True,
             ),
-            field(
-                "vendor_data",
-                pa.map_(pa.string(), pa.string()),
-                "What else the exchange said, as text; null where nothing.",
-                nullable=True,
-            ),
+            _VENDOR_DATA,
             field("candle_eligible", pa.bool_(), "Whether the exchange counts it in candles."),
             field("trade_count", pa.int64(), "Raw trades in an aggregated one, else 1."),
             *_COORDINATES,
@@ -136,10 +145,7 @@ QUOTE = Record(
     doc="The best bid and the best ask of an order book, as the exchange reported them.",
     schema=pa.schema(
         [
-            field("exchange", pa.string(), "Venue and market, such as binance or binance_usdm."),
-            field("symbol", pa.string(), "Canonical symbol, BASE-QUOTE, such as BTC-USDT."),
-            field("exchange_symbol", pa.string(), "The symbol as the exchange writes it."),
-            field("asset_class", pa.string(), "crypto."),
+            *_INSTRUMENT,
             field("quote_id", pa.string(), "What tells this state of the book from any other."),
             field(
                 "source_sequence",
@@ -151,8 +157,7 @@ QUOTE = Record(
                 INSTANT,
                 "Time of the quote as the exchange states it, else when the frame was received.",
             ),
-            field("event_time", INSTANT, "When the exchange sent the event.", nullable=True),
-            field("ingestion_timestamp", INSTANT, "When the frame was received."),
+            *_SENT_AND_RECEIVED,
             field("bid_price", PRICE, "Highest price bid, in quote currency per unit of base."),
             field("bid_quantity", QUANTITY, "Units bid at it; contracts where so counted."),
             field("ask_price", PRICE, "Lowest price asked."),
@@ -164,12 +169,7 @@ QUOTE = Record(
                 "crossed: the bid is above the ask; locked: equal to it; null for a regular quote.",
                 nullable=True,
             ),
-            field(
-                "vendor_data",
-                pa.map_(pa.string(), pa.string()),
-                "What else the exchange said, as text; null where nothing.",
-                nullable=True,
-            ),
+            _VENDOR_DATA,
             *_COORDINATES,
             field("frame_index", pa.int32(), "Position of the quote within its frame."),
             field("quote_date", pa.date32(), "UTC day of timestamp."),
