@@ -114,7 +114,7 @@ def soak(plan: Soak, kafka: KafkaServer, home: Path, tell: Callable[[str], None]
         "memory": _memory(watched.rss),
         "reached": {
             "nothing missing": found.missing == 0,
-            "memory flat": abs(_memory(watched.rss)["change"]) <= FLAT,
+            "memory flat": abs(float(_memory(watched.rss)["change"])) <= FLAT,
         },
     }
 
@@ -174,8 +174,11 @@ def _settle(home: Path, feed: subprocess.Popen[bytes]) -> None:
     raise InvariantBroken(f"the feed {feed.pid} still has {_status(home).get('queued')} frames")
 
 
-def _memory(rss: list[int]) -> dict[str, float]:
-    """Medians of the first and the last quarter of the samples, in MB, warm-up and all."""
+def _memory(rss: list[int]) -> dict[str, Any]:
+    """Medians of the first and the last quarter of the samples, in MB, warm-up and all.
+
+    ``each_minute_mb`` shows what came between.
+    """
     quarter = max(1, len(rss) // 4)
     first, last = median(rss[:quarter]) / 2**20, median(rss[-quarter:]) / 2**20
     return {
@@ -184,6 +187,9 @@ def _memory(rss: list[int]) -> dict[str, float]:
         "highest_mb": round(max(rss) / 2**20, 1),
         "change": round(last / first - 1, 4),
         "samples": len(rss),
+        "each_minute_mb": [
+            round(median(rss[at : at + 60]) / 2**20, 1) for at in range(0, len(rss), 60)
+        ],
     }
 
 

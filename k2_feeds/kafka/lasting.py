@@ -23,6 +23,7 @@ from confluent_kafka import KafkaError, Message, Producer
 from k2_feeds.kafka.backlog import Backlog
 from k2_feeds.kafka.cluster import KafkaSettings
 from k2_feeds.kafka.frame import HEADER_KEY, Frame, Origin, encode_header
+from k2_feeds.kafka.memory import give_back
 from k2_feeds.kafka.producer import FrameProducer, Report
 from k2_feeds.kafka.undelivered import DeadLetters, Spool, Undelivered
 from k2_feeds.live.liveness import backoff
@@ -38,6 +39,8 @@ _RESENT_AT_ONCE = 5_000
 _FLUSH_S = 0.2
 _GIVE_BACK_S = 1.0
 _STALLED_AFTER_S = 5.0
+# So many frames wait only while Kafka is away or slow, and so few once it has caught up.
+_MANY, _FEW = 5_000, 500
 DRAIN_S = 10.0
 
 log = logging.getLogger(__name__)
@@ -75,6 +78,7 @@ class LastingProducer(FrameProducer):
         self._delays = backoff(Random())
         self._renew_at: float | None = None
         self._moved = (0, time.monotonic())
+        self._swollen = False
         self._lock = threading.Lock()  # waiting sessions and the feed's poll are several threads
 
     @property
@@ -150,6 +154,14 @@ class LastingProducer(FrameProducer):
         if acknowledged != self._moved[0] or not self.queued:
             self._moved = (acknowledged, time.monotonic())
             self._trouble.cause = None
+        self._slim()
+
+    def _slim(self) -> None:
+        """Once frames that had gathered are gone, so is the memory that they took."""
+        queued = self.queued
+        if self._swollen and queued < _FEW:
+            give_back()
+        self._swollen = queued > _MANY or (self._swollen and queued >= _FEW)
 
     def _resend(self, records: deque[Undelivered], report: Report) -> None:
         for _ in range(min(len(records), _RESENT_AT_ONCE)):

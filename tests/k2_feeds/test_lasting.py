@@ -87,6 +87,24 @@ def test_the_room_for_frames_that_wait_is_bounded_in_bytes(
     assert _sequences(broker.settings, producer.topic) == list(range(taken))
 
 
+def test_memory_of_frames_that_waited_goes_back_once_they_are_gone(
+    broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queued: list[int] = []
+    producer = LastingProducer(broker.settings, "binance", Kind.TRADES)
+    monkeypatch.setattr("k2_feeds.kafka.lasting.give_back", lambda: queued.append(producer.queued))
+    assert producer.offer(_frame(0), "BTCUSDT")
+    _polled(producer, lambda: not producer.queued)
+    with _away(broker):
+        assert all(producer.offer(_frame(n), "BTCUSDT") for n in range(1, 6_000))
+        producer.poll()
+        assert (producer.queued > 5_000, queued) == (True, [])
+    _polled(producer, lambda: not producer.queued)
+    assert len(queued) == 1
+    assert queued[0] < 500
+    producer.stop()
+
+
 def test_a_client_that_failed_for_good_is_replaced_and_its_frames_come_in_order(
     broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
