@@ -22,6 +22,7 @@ from k2_feeds.adapter import Adapter
 from k2_feeds.kafka.backlog import Backlog
 from k2_feeds.kafka.cluster import KafkaSettings
 from k2_feeds.kafka.lasting import DRAIN_S, LastingProducer
+from k2_feeds.kafka.memory import hold_thresholds
 from k2_feeds.live.router import FrameRouter
 from k2_feeds.live.session import Session, parted
 from k2_market.errors import K2Error, SubscriptionRefused
@@ -180,6 +181,7 @@ async def run_feeds(
     None means that signals alone stop it. Raises the failure of a feed only when all of them have
     failed. ``state`` is a file that says, as JSON, what each feed says of itself.
     """
+    hold_thresholds()
     stop = stop or _on_signals()
     telling = None if state is None else asyncio.create_task(_tell(feeds, state))
     stopping = asyncio.create_task(stop.wait())
