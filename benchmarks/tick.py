@@ -163,7 +163,10 @@ def _run(defs: dg.Definitions, instance: dg.DagsterInstance, day: date) -> None:
         tags={MODE_TAG: TICK},
         run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
     )
-    failed = [e.check_name for e in result.get_asset_check_evaluations() if not e.passed]
+    # The invented ids have holes, of which a check warns.
+    told = result.get_asset_check_evaluations()
+    errors = [e for e in told if e.severity is dg.AssetCheckSeverity.ERROR]
+    failed = [e.check_name for e in errors if not e.passed]
     if failed:
         raise InvariantBroken(f"checks of the tick of {day} failed: {failed}")
 

@@ -1,7 +1,7 @@
 """Memory that is free again goes back to the system, with glibc; elsewhere these do nothing.
 
-Messages that wait for Kafka leave holes all over the heap. Measured: a feed kept 20 MB for good
-after 13,000 frames had waited once, 6 MB if it gave memory back, 3 MB with fixed thresholds too.
+Messages that wait for Kafka leave holes all over the heap. Measured over a restart of Kafka, 13,000
+frames having waited: a feed of 177 MB stayed 9 MB larger, with both of these 4 MB.
 """
 
 from __future__ import annotations

@@ -96,3 +96,20 @@ def _agrees(found: dict[str, Any], page: str) -> None:
         numbers = " | ".join(report.text(n) for n in (f["median"], min(f["runs"]), max(f["runs"])))
         assert f"| {f['name']} | {f['unit']} | {numbers} |" in page
     assert found["measured_at"][:10] in page
+
+
+def test_the_page_on_performance_says_what_the_soak_found() -> None:
+    page = (RESULTS.parents[2] / "docs" / "performance.md").read_text(encoding="utf-8")
+    found = json.loads((RESULTS.parent / "soak.json").read_text(encoding="utf-8"))
+    frames, memory = found["frames"], found["memory"]
+    assert found["reached"] == {"nothing missing": True, "memory flat": True}
+    for line in (
+        f"| frames written to an open, subscribed socket | {frames['sent']:,} |",
+        f"| trades in bronze, each once | {frames['bronze_trades']:,} |",
+        f"| missing | {frames['missing']:,} |",
+        f"| disconnects | {found['disconnects']} |",
+        f"| {memory['first_quarter_mb']} MB, {memory['last_quarter_mb']} MB |",
+        f"| longest gap between two frames | {found['longest_gap_s']:.2f} s |",
+        f"| trades made while nobody was connected | {frames['not_sent']:,} |",
+    ):
+        assert line.removeprefix("| ") in page, line

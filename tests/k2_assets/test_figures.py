@@ -17,13 +17,15 @@ from k2_feeds.kafka.frame import Frame
 from k2_feeds.kafka.producer import FrameProducer
 from k2_lake.audit import rejected_of_day, rejected_since
 from k2_lake.history import head_sequence
-from k2_lake.tables import TABLES
+from k2_lake.tables import candle_name
 from k2_market.errors import BrokerUnavailable
 from k2_market.kinds import Kind
+from k2_market.timeframes import TIMEFRAMES
 from tests.frames import DAY0, Print
 from tests.graphs import failed, materialized, run_job
 from tests.lakes import LakeDriver
 
+MADE_OF_TRADES = {"gold.trades", "gold.gaps", *map(candle_name, TIMEFRAMES)}
 TODAY = DAY0.date()
 GOOD = [Print(n, n * 1000, "10", "1").binance() for n in range(8)]
 NEGATIVE = Print(90, 5000, "-1", "1").binance()
@@ -97,7 +99,7 @@ def test_a_run_of_the_page_computes_the_day_that_ticks_have_made(
     assert (anew.success, failed(anew)) == (True, set())
     assert figures(anew, "gold.trades")["recomputed"] == 1
     assert figures(anew, "gold.ohlcv_1m")["candles"] == 1
-    assert materialized(anew) == {n for n in TABLES if n.startswith("gold.") and n != "gold.quotes"}
+    assert materialized(anew) == MADE_OF_TRADES
     assert driver.everything() == ticked
 
 
