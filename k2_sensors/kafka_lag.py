@@ -22,6 +22,9 @@ from k2_market.kinds import Kind
 from k2_sensors.decide import Skip, backlog_id, decide
 from k2_sensors.runs import BACKLOG_TAG, active_days, attempts_made, recent_attempts
 
+# No candle waits for quotes, and their ticks take processor time that those of trades could use.
+_LOOK_EVERY_S = {Kind.TRADES: 5, Kind.QUOTES: 15}
+
 
 def kafka_lag(kind: Kind) -> dg.SensorDefinition:
     """The sensor of a kind's ticks: ``kafka_lag`` for trades, ``kafka_lag_quotes``."""
@@ -30,7 +33,7 @@ def kafka_lag(kind: Kind) -> dg.SensorDefinition:
     @dg.sensor(
         name="kafka_lag" if kind is Kind.TRADES else f"kafka_lag_{kind}",
         job_name=job,
-        minimum_interval_seconds=5,
+        minimum_interval_seconds=_LOOK_EVERY_S[kind],
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Starts a tick when Kafka holds frames that bronze lacks, or bronze silver.",
     )
