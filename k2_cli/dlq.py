@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,29 +30,17 @@ class Format(StrEnum):
     JSON = "json"
 
 
+def _day(meaning: str) -> Any:
+    return typer.Option(formats=["%Y-%m-%d"], metavar="DAY", help=meaning, show_default=False)
+
+
 Home = Annotated[Path, typer.Option(envvar="K2_HOME", help="The folder that holds them.")]
 Exchange = Annotated[str | None, typer.Option(help="Of this exchange.", show_default=False)]
 OfKind = Annotated[Kind | None, typer.Option(help="Of this kind.", show_default=False)]
 Reason = Annotated[str | None, typer.Option(help="For this reason.", show_default=False)]
 Text = Annotated[str | None, typer.Option(help="With this in the detail.", show_default=False)]
-Since = Annotated[
-    datetime | None,
-    typer.Option(
-        formats=["%Y-%m-%d"],
-        metavar="DAY",
-        help="Arrived on this UTC day or later.",
-        show_default=False,
-    ),
-]
-Until = Annotated[
-    datetime | None,
-    typer.Option(
-        formats=["%Y-%m-%d"],
-        metavar="DAY",
-        help="Arrived on this UTC day or earlier.",
-        show_default=False,
-    ),
-]
+Since = Annotated[datetime | None, _day("Arrived on this UTC day or later.")]
+Until = Annotated[datetime | None, _day("Arrived on this UTC day or earlier.")]
 Name = Annotated[
     str | None,
     typer.Option(
