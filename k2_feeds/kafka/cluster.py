@@ -14,16 +14,19 @@ BOOTSTRAP = "K2_KAFKA_BOOTSTRAP"
 _PREFIX = "K2_KAFKA_"
 _SECRETS = ("password", "secret", "key", "token", "jaas", "credential")
 
-# What passes when the same is asked again: connections and leaders change while a broker restarts,
-# and librdkafka drops the connection to the bootstrap address once it knows the brokers.
-PASSING = {
+# Connections and leaders change while a broker restarts, and librdkafka drops the connection to the
+# bootstrap address once it knows the brokers.
+_MOVING = {
     KafkaError._DESTROY_BROKER,
     KafkaError._TRANSPORT,
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.NOT_LEADER_FOR_PARTITION,
 }
+# What passes when the same is asked again: a broker that comes back names a topic before it has all
+# of its partitions.
+PASSING = {*_MOVING, KafkaError._UNKNOWN_PARTITION}
 _NO_ANSWER = {
-    *PASSING,
+    *_MOVING,
     KafkaError._ALL_BROKERS_DOWN,
     KafkaError._TIMED_OUT,
     KafkaError._MSG_TIMED_OUT,
