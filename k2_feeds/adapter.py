@@ -103,21 +103,22 @@ class TradeColumns:
     """Trades in columns, in the words of TRADE, numbers still as the exchange wrote them.
 
     ``price`` and ``quantity`` are text. ``timestamp`` and ``event_time`` are int64 microseconds
-    since 1970 UTC or ISO 8601 text. A ``trade_id`` is unique within exchange and symbol.
+    since 1970 UTC or ISO 8601 text. A ``trade_id`` is unique within exchange and symbol. What an
+    exchange says nothing of is None: nulls, but every trade in candles and standing for itself.
     """
 
     exchange_symbol: pa.Array[Any]
     trade_id: pa.Array[Any]
     source_sequence: pa.Array[Any]
     timestamp: pa.Array[Any]
-    event_time: pa.Array[Any]
     price: pa.Array[Any]
     quantity: pa.Array[Any]
     side: pa.Array[Any]
-    trade_conditions: pa.Array[Any]
-    vendor_data: pa.Array[Any]
-    candle_eligible: pa.Array[Any]
-    trade_count: pa.Array[Any]
+    event_time: pa.Array[Any] | None = None
+    trade_conditions: pa.Array[Any] | None = None
+    vendor_data: pa.Array[Any] | None = None
+    candle_eligible: pa.Array[Any] | None = None
+    trade_count: pa.Array[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +135,12 @@ class QuoteColumns:
     quote_id: pa.Array[Any]
     source_sequence: pa.Array[Any]
     timestamp: pa.Array[Any]
-    event_time: pa.Array[Any]
     bid_price: pa.Array[Any]
     bid_quantity: pa.Array[Any]
     ask_price: pa.Array[Any]
     ask_quantity: pa.Array[Any]
-    vendor_data: pa.Array[Any]
+    event_time: pa.Array[Any] | None = None
+    vendor_data: pa.Array[Any] | None = None
 
 
 Columns = TradeColumns | QuoteColumns

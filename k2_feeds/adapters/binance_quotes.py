@@ -16,9 +16,6 @@ from k2_feeds.adapter import Parser, QuoteColumns, Reading, Route
 from k2_feeds.adapters.binance_trades import Id, Time, to_micros
 from k2_feeds.parsing.faults import one_row, reading_of
 from k2_market.kinds import Kind
-from k2_market.records import QUOTE
-
-_VENDOR_DATA = QUOTE.schema.field("vendor_data").type
 
 
 class BookTicker(msgspec.Struct, gc=False):
@@ -84,5 +81,4 @@ def _columns(rows: Sequence[Any]) -> QuoteColumns:
         bid_quantity=pa.array([r.B for r in rows], pa.string()),
         ask_price=pa.array([r.a for r in rows], pa.string()),
         ask_quantity=pa.array([r.A for r in rows], pa.string()),
-        vendor_data=pa.nulls(len(rows), _VENDOR_DATA),
     )

@@ -102,9 +102,7 @@ def _trade_columns(rows: Sequence[Trade]) -> TradeColumns:
         quantity=pa.array([r.q for r in rows], pa.string()),
         side=taker_side(pa.array([r.m for r in rows], pa.bool_())),
         trade_conditions=conditions,
-        vendor_data=pa.nulls(len(rows), _VENDOR_DATA),
         candle_eligible=conditions.is_null(),
-        trade_count=pa.repeat(pa.scalar(1, pa.int64()), len(rows)),
     )
 
 
@@ -121,9 +119,7 @@ def _aggregated_columns(rows: Sequence[AggTrade]) -> TradeColumns:
         price=pa.array([r.p for r in rows], pa.string()),
         quantity=pa.array([r.q for r in rows], pa.string()),
         side=taker_side(pa.array([r.m for r in rows], pa.bool_())),
-        trade_conditions=pa.nulls(len(rows), _CONDITIONS),
         vendor_data=_first_and_last(first, last),
-        candle_eligible=pa.repeat(pa.scalar(True), len(rows)),
         trade_count=pc.add(pc.subtract(last, first), 1),
     )
 

@@ -16,10 +16,8 @@ from k2_feeds.adapter import Parser, QuoteColumns, Reading, Route, one_each
 from k2_feeds.adapters.bitstamp_trades import Micros
 from k2_feeds.parsing.faults import one_row, reading_of
 from k2_market.kinds import Kind
-from k2_market.records import QUOTE
 
 CHANNEL = "order_book_"
-_VENDOR_DATA = QUOTE.schema.field("vendor_data").type
 
 # Price and amount.
 _Level = tuple[str, str]
@@ -74,12 +72,10 @@ def _columns(rows: Sequence[Any]) -> QuoteColumns:
         quote_id=times,
         source_sequence=micros,
         timestamp=micros,
-        event_time=pa.nulls(len(rows), pa.int64()),
         bid_price=bid_price,
         bid_quantity=bid_quantity,
         ask_price=ask_price,
         ask_quantity=ask_quantity,
-        vendor_data=pa.nulls(len(rows), _VENDOR_DATA),
     )
 
 

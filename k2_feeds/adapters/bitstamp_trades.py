@@ -13,10 +13,8 @@ from k2_feeds.adapter import Parser, Reading, Route, TradeColumns, one_each
 from k2_feeds.parsing.faults import one_row, reading_of
 from k2_feeds.parsing.vendor_data import text_maps
 from k2_market.kinds import Kind
-from k2_market.records import TRADE
 
 CHANNEL = "live_trades_"
-_CONDITIONS = TRADE.schema.field("trade_conditions").type
 _Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 # Seventeen digits of microseconds reach the year 5138.
 Micros = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,17}$")]
@@ -73,17 +71,13 @@ def _columns(rows: Sequence[Any]) -> TradeColumns:
         trade_id=ids.cast(pa.string()),
         source_sequence=ids,
         timestamp=pa.array([t.microtimestamp for t in trades], pa.string()).cast(pa.int64()),
-        event_time=pa.nulls(len(rows), pa.int64()),
         price=pa.array([t.price_str for t in trades], pa.string()),
         quantity=pa.array([t.amount_str for t in trades], pa.string()),
         side=taker_side(pa.array([t.type for t in trades], pa.int8())),
-        trade_conditions=pa.nulls(len(rows), _CONDITIONS),
         vendor_data=text_maps(
             ("buy_order_id", "sell_order_id"),
             [(_written(t.buy_order_id), _written(t.sell_order_id)) for t in trades],
         ),
-        candle_eligible=pa.repeat(pa.scalar(True), len(rows)),
-        trade_count=pa.repeat(pa.scalar(1, pa.int64()), len(rows)),
     )
 
 

@@ -63,7 +63,6 @@ def _columns(rows: Sequence[Any]) -> QuoteColumns:
         quote_id=sequences.cast(pa.string()),
         source_sequence=sequences,
         timestamp=pa.array([r.time for r in rows], pa.string()),
-        event_time=pa.nulls(len(rows), pa.int64()),
         bid_price=pa.array([r.best_bid for r in rows], pa.string()),
         bid_quantity=pa.array([r.best_bid_size for r in rows], pa.string()),
         ask_price=pa.array([r.best_ask for r in rows], pa.string()),

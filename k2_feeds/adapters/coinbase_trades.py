@@ -13,10 +13,8 @@ from k2_feeds.adapter import Parser, Reading, Route, TradeColumns, one_each
 from k2_feeds.parsing.faults import one_row, reading_of
 from k2_feeds.parsing.vendor_data import text_maps
 from k2_market.kinds import Kind
-from k2_market.records import TRADE
 
 _Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-_CONDITIONS = TRADE.schema.field("trade_conditions").type
 
 
 class Match(msgspec.Struct, gc=False):
@@ -61,17 +59,13 @@ def _columns(rows: Sequence[Any]) -> TradeColumns:
         trade_id=ids.cast(pa.string()),
         source_sequence=ids,
         timestamp=pa.array([r.time for r in rows], pa.string()),
-        event_time=pa.nulls(len(rows), pa.int64()),
         price=pa.array([r.price for r in rows], pa.string()),
         quantity=pa.array([r.size for r in rows], pa.string()),
         side=taker_side(pa.array([r.side for r in rows], pa.string())),
-        trade_conditions=pa.nulls(len(rows), _CONDITIONS),
         vendor_data=text_maps(
             ("sequence", "maker_order_id", "taker_order_id"),
             [(_digits(r.sequence), r.maker_order_id, r.taker_order_id) for r in rows],
         ),
-        candle_eligible=pa.repeat(pa.scalar(True), len(rows)),
-        trade_count=pa.repeat(pa.scalar(1, pa.int64()), len(rows)),
     )
 
 

@@ -14,9 +14,6 @@ import pyarrow as pa
 from k2_feeds.adapter import Parser, QuoteColumns, Route
 from k2_feeds.adapters.kraken_rows import every_row, rereading
 from k2_market.kinds import Kind
-from k2_market.records import QUOTE
-
-_VENDOR_DATA = QUOTE.schema.field("vendor_data").type
 
 
 class Ticker(msgspec.Struct, gc=False):
@@ -68,10 +65,8 @@ def _columns(rows: Sequence[Any]) -> QuoteColumns:
         quote_id=pa.nulls(len(rows), pa.string()),
         source_sequence=pa.nulls(len(rows), pa.int64()),
         timestamp=pa.array([r.timestamp for r in rows], pa.string()),
-        event_time=pa.nulls(len(rows), pa.int64()),
         bid_price=pa.array([bytes(r.bid) for r in rows], pa.binary()),
         bid_quantity=pa.array([bytes(r.bid_qty) for r in rows], pa.binary()),
         ask_price=pa.array([bytes(r.ask) for r in rows], pa.binary()),
         ask_quantity=pa.array([bytes(r.ask_qty) for r in rows], pa.binary()),
-        vendor_data=pa.nulls(len(rows), _VENDOR_DATA),
     )

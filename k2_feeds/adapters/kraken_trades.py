@@ -15,7 +15,6 @@ from k2_market.records import TRADE
 
 _Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _VENDOR_DATA = TRADE.schema.field("vendor_data").type
-_CONDITIONS = TRADE.schema.field("trade_conditions").type
 
 
 class Trade(msgspec.Struct, gc=False):
@@ -69,14 +68,10 @@ def _columns(rows: Sequence[Any]) -> TradeColumns:
         trade_id=ids.cast(pa.string()),
         source_sequence=ids,
         timestamp=pa.array([r.timestamp for r in rows], pa.string()),
-        event_time=pa.nulls(len(rows), pa.int64()),
         price=pa.array([bytes(r.price) for r in rows], pa.binary()),
         quantity=pa.array([bytes(r.qty) for r in rows], pa.binary()),
         side=pa.array([r.side for r in rows], pa.string()),
-        trade_conditions=pa.nulls(len(rows), _CONDITIONS),
         vendor_data=_order_types([r.ord_type for r in rows]),
-        candle_eligible=pa.repeat(pa.scalar(True), len(rows)),
-        trade_count=pa.repeat(pa.scalar(1, pa.int64()), len(rows)),
     )
 
 

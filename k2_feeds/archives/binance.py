@@ -20,7 +20,6 @@ from k2_market.records import AGGREGATED, TRADE
 
 # The last instant of the year 9999 in microseconds: more is no time in any unit Binance uses.
 _LATEST = 253_402_300_799_999_999
-_CONDITIONS = TRADE.schema.field("trade_conditions").type
 _VENDOR_DATA = TRADE.schema.field("vendor_data").type
 
 
@@ -33,8 +32,6 @@ def trades(cells: Cells) -> TradeColumns:
         sequence=ids,
         time="time",
         quantity="qty",
-        vendor_data=pa.nulls(cells.rows, _VENDOR_DATA),
-        count=pa.repeat(pa.scalar(1, pa.int64()), cells.rows),
     )
 
 
@@ -69,7 +66,6 @@ def book_ticker(cells: Cells) -> QuoteColumns:
         bid_quantity=cells.text("best_bid_qty"),
         ask_price=cells.text("best_ask_price"),
         ask_quantity=cells.text("best_ask_qty"),
-        vendor_data=pa.nulls(cells.rows, _VENDOR_DATA),
     )
 
 
@@ -80,21 +76,18 @@ def _columns(
     sequence: pa.Array[Any],
     time: str,
     quantity: str,
-    vendor_data: pa.Array[Any],
-    count: pa.Array[Any],
+    vendor_data: pa.Array[Any] | None = None,
+    count: pa.Array[Any] | None = None,
 ) -> TradeColumns:
     return TradeColumns(
         exchange_symbol=cells.symbols(),
         trade_id=ids,
         source_sequence=sequence,
         timestamp=to_micros(cells.integers(time, _LATEST)),
-        event_time=pa.nulls(cells.rows, pa.int64()),
         price=cells.text("price"),
         quantity=cells.text(quantity),
         side=taker_side(cells.flags("is_buyer_maker")),
-        trade_conditions=pa.nulls(cells.rows, _CONDITIONS),
         vendor_data=vendor_data,
-        candle_eligible=pa.repeat(pa.scalar(True), cells.rows),
         trade_count=count,
     )
 

@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from k2_feeds.adapter import TradeColumns
 from k2_feeds.archives.cells import Cells
-from k2_market.records import TRADE
 
 _TAKER = {"buy": "sell", "sell": "buy"}
 
@@ -24,12 +23,7 @@ def rest(cells: Cells) -> TradeColumns:
         trade_id=ids.cast(pa.string()),
         source_sequence=ids,
         timestamp=cells.text("time"),
-        event_time=pa.nulls(cells.rows, pa.int64()),
         price=cells.text("price"),
         quantity=cells.text("size"),
         side=cells.choices("side", _TAKER),
-        trade_conditions=pa.nulls(cells.rows, TRADE.schema.field("trade_conditions").type),
-        vendor_data=pa.nulls(cells.rows, TRADE.schema.field("vendor_data").type),
-        candle_eligible=pa.repeat(pa.scalar(True), cells.rows),
-        trade_count=pa.repeat(pa.scalar(1, pa.int64()), cells.rows),
     )

@@ -21,7 +21,6 @@ QUOTE_COLUMNS = (
     "symbol exchange_timestamp bid_price ask_price bid_size ask_size sequence_number"
 ).split()
 _OPTIONAL = ("company_id", "qualifiers", "venue")
-_CONDITIONS = TRADE.schema.field("trade_conditions").type
 _VENDOR_DATA = TRADE.schema.field("vendor_data").type
 
 
@@ -32,14 +31,10 @@ def trades(cells: Cells) -> TradeColumns:
         trade_id=cells.text("trade_id"),
         source_sequence=_sequence(cells),
         timestamp=cells.text("exchange_timestamp"),
-        event_time=pa.nulls(cells.rows, pa.int64()),
         price=cells.text("price"),
         quantity=cells.text("quantity"),
         side=pa.array([side.lower() for side in cells.texts("side")], pa.string()),
-        trade_conditions=pa.nulls(cells.rows, _CONDITIONS),
         vendor_data=_vendor_data(cells),
-        candle_eligible=pa.repeat(pa.scalar(True), cells.rows),
-        trade_count=pa.repeat(pa.scalar(1, pa.int64()), cells.rows),
     )
 
 
@@ -51,7 +46,6 @@ def quotes(cells: Cells) -> QuoteColumns:
         quote_id=numbers.cast(pa.string()),
         source_sequence=numbers,
         timestamp=cells.text("exchange_timestamp"),
-        event_time=pa.nulls(cells.rows, pa.int64()),
         bid_price=cells.text("bid_price"),
         bid_quantity=cells.text("bid_size"),
         ask_price=cells.text("ask_price"),

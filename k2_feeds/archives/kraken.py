@@ -20,7 +20,6 @@ from k2_feeds.adapter import TradeColumns
 from k2_feeds.archives.cells import Cells
 from k2_market.records import TRADE
 
-_CONDITIONS = TRADE.schema.field("trade_conditions").type
 _VENDOR_DATA = TRADE.schema.field("vendor_data").type
 _SIDES = {"b": "buy", "s": "sell"}
 _ORDER_TYPES = {"m": "market", "l": "limit"}
@@ -54,7 +53,6 @@ def time_and_sales(cells: Cells) -> TradeColumns:
         sequence=pc.add(micros, cells.integers("k2_position")),
         timestamp=micros,
         side=pa.repeat("unknown", cells.rows),
-        vendor_data=pa.nulls(cells.rows, _VENDOR_DATA),
     )
 
 
@@ -65,19 +63,15 @@ def _columns(
     sequence: pa.Array[Any],
     timestamp: pa.Array[Any],
     side: pa.Array[Any],
-    vendor_data: pa.Array[Any],
+    vendor_data: pa.Array[Any] | None = None,
 ) -> TradeColumns:
     return TradeColumns(
         exchange_symbol=cells.symbols(),
         trade_id=ids,
         source_sequence=sequence,
         timestamp=timestamp,
-        event_time=pa.nulls(cells.rows, pa.int64()),
         price=cells.text("price"),
         quantity=cells.text("volume"),
         side=side,
-        trade_conditions=pa.nulls(cells.rows, _CONDITIONS),
         vendor_data=vendor_data,
-        candle_eligible=pa.repeat(pa.scalar(True), cells.rows),
-        trade_count=pa.repeat(pa.scalar(1, pa.int64()), cells.rows),
     )

@@ -14,7 +14,7 @@ from k2_market import exact
 from k2_market.instruments import canonical_symbol, quote_currency
 from k2_market.kinds import Kind
 from k2_market.quote_rules import CROSSED, LOCKED
-from k2_market.records import QUOTE
+from k2_market.records import QUOTE, TRADE
 
 COORDINATES = ("epoch", "kafka_partition", "kafka_offset")
 # Rows on their way bear the position of their frame in the batch.
@@ -26,7 +26,18 @@ Refused = dict[int, tuple[str, str]]
 
 _CONDITIONS = QUOTE.schema.field("quote_conditions").type
 _DECIMALS = {kind: [f for f in kind.record.schema if pa.types.is_decimal(f.type)] for kind in Kind}
-_TIMES = ("timestamp", "event_time")
+_MAY_BE_UNSAID = {
+    Kind.TRADES: (
+        "event_time",
+        "trade_conditions",
+        "vendor_data",
+        "candle_eligible",
+        "trade_count",
+    ),
+    Kind.QUOTES: ("event_time", "vendor_data"),
+}
+# Where an exchange says nothing of it: a trade is in candles, and stands for itself.
+_USUAL = {"candle_eligible": True, "trade_count": 1}
 _CONTENT = ("bid_price", "bid_quantity", "ask_price", "ask_quantity")
 _SECOND = pa.scalar(1_000_000, pa.int64())
 _CURES = {
@@ -55,12 +66,17 @@ def assemble(
     if list(frame) != list(range(len(frames))):
         origin = origin.take(position)
     numbers = {f.name: exact.decimals(getattr(columns, f.name), f.type) for f in _DECIMALS[kind]}
-    times = {name: exact.instants(getattr(columns, name)) for name in _TIMES}
+    said = {name: _said(columns, name, len(position)) for name in _MAY_BE_UNSAID[kind]}
+    times = {
+        "timestamp": exact.instants(columns.timestamp),
+        "event_time": exact.instants(said["event_time"]),
+    }
     timestamp = _or_received(times["timestamp"][0], origin)
     cells: dict[str, Any] = {
         "exchange": pa.repeat(exchange, len(position)),
         "symbol": symbol,
         "asset_class": pa.repeat("crypto", len(position)),
+        **said,
         **{name: cells for name, (cells, _) in {**numbers, **times}.items()},
         "timestamp": timestamp,
         "ingestion_timestamp": origin["received_at"],
@@ -80,9 +96,19 @@ def assemble(
         ("unreadable_symbol", "symbol", unreadable, columns.exchange_symbol),
         *(("bad_decimal", _words(n), bad, getattr(columns, n)) for n, (_, bad) in numbers.items()),
         ("bad_time", f"{_one(kind)} time", times["timestamp"][1], columns.timestamp),
-        ("bad_time", "event time", times["event_time"][1], columns.event_time),
+        ("bad_time", "event time", times["event_time"][1], said["event_time"]),
     )
     return pa.table(arrays, schema=schema), refused
+
+
+def _said(columns: Columns, name: str, rows: int) -> pa.Array[Any]:
+    """What the exchange said, or what stands where it says nothing."""
+    said: pa.Array[Any] | None = getattr(columns, name)
+    if said is not None:
+        return said
+    usual = pa.scalar(_USUAL.get(name), TRADE.schema.field(name).type)
+    unsaid: pa.Array[Any] = pa.repeat(usual, rows)
+    return unsaid
 
 
 def _or_received(timestamp: pa.Array[Any], origin: pa.Table) -> pa.Array[Any]:
