@@ -18,6 +18,7 @@ from k2_cli.demo import demo
 from k2_cli.dlq import dlq
 from k2_cli.feed import feed
 from k2_cli.instruments import instruments
+from k2_cli.lake import lake
 from k2_cli.load import load
 from k2_cli.publish import publish
 from k2_cli.repair import repair
@@ -43,6 +44,7 @@ app.command("repair")(repair)
 app.command("sql")(sql)
 app.command("api")(api)
 app.add_typer(dlq, name="dlq")
+app.add_typer(lake, name="lake")
 app.add_typer(bronze, name="bronze")
 app.add_typer(topics, name="topics")
 app.add_typer(instruments, name="instruments")

@@ -34,11 +34,16 @@ PROPERTIES = {
 
 @dataclass(frozen=True)
 class TableDef:
-    """A table: its name with namespace, the record of its rows, and what it holds."""
+    """A table: its name with namespace, the record of its rows, and what it holds.
+
+    ``made_from`` names the tables whose commits it follows: of those, snapshots that it has not
+    consumed are kept, and its own commits may record progress in no others.
+    """
 
     name: str
     record: Record
     doc: str
+    made_from: tuple[str, ...] = ()
 
     @property
     def namespace(self) -> str:
@@ -98,6 +103,7 @@ def _of_exchange(exchange: Exchange, kind: Kind) -> tuple[TableDef, TableDef]:
             silver_name(exchange.name, kind),
             with_day(kind.record, "ingest_date"),
             f"{kind.title()} of {exchange.title}, parsed and valid, every arrival.",
+            (bronze_name(exchange.name, kind),),
         ),
     )
 
@@ -106,23 +112,44 @@ TABLES: dict[str, TableDef] = {
     t.name: t
     for t in (
         *(t for kind in Kind for e in EXCHANGES.values() for t in _of_exchange(e, kind)),
-        TableDef(REJECTED_TABLE, REJECTED, "Frames and rows that broke a rule, with the reason."),
+        TableDef(
+            REJECTED_TABLE,
+            REJECTED,
+            "Frames and rows that broke a rule, with the reason.",
+            tuple(bronze_name(e, kind) for kind in Kind for e in EXCHANGES),
+        ),
         *(
             TableDef(
                 gold_name(kind),
                 kind.record,
                 f"{kind.title()} of all exchanges, each exactly once.",
+                tuple(silver_name(e, kind) for e in EXCHANGES),
             )
             for kind in Kind
         ),
-        TableDef(GAPS_TABLE, GAP, "Trades that are missing, or were until they were fetched."),
+        TableDef(
+            GAPS_TABLE,
+            GAP,
+            "Trades that are missing, or were until they were fetched.",
+            (TRADES_TABLE,),
+        ),
         TableDef(INSTRUMENTS_TABLE, INSTRUMENT, "What exchanges list, and since when."),
         *(
-            TableDef(candle_name(t), CANDLE, f"Candles of {t}: traded windows only.")
-            for t in TIMEFRAMES
+            TableDef(
+                candle_name(name),
+                CANDLE,
+                f"Candles of {name}: traded windows only.",
+                (TRADES_TABLE if frame.source is None else candle_name(frame.source),),
+            )
+            for name, frame in TIMEFRAMES.items()
         ),
     )
 }
+
+
+def consumers_of(name: str) -> list[str]:
+    """The tables that are made from that one."""
+    return [t.name for t in TABLES.values() if name in t.made_from]
 
 
 def table_def(name: str) -> TableDef:
