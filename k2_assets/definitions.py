@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from k2_assets import bronze, gaps, gold, instruments, ohlcv, silver
+from k2_assets import bronze, gaps, gold, instruments, maintenance, ohlcv, silver
 from k2_assets.checks import CHECKS
 from k2_assets.jobs import JOBS
 from k2_assets.landing import LANDING
@@ -18,6 +18,7 @@ ASSETS = [
     *ohlcv.ASSETS,
     *gaps.ASSETS,
     *instruments.ASSETS,
+    *maintenance.ASSETS,
 ]
 
 
@@ -25,7 +26,7 @@ def definitions(home: str = "") -> dg.Definitions:
     """The graph for one home; empty means the environment's K2_HOME."""
     return dg.Definitions(
         assets=ASSETS,
-        asset_checks=[*CHECKS, *gaps.CHECKS, *instruments.CHECKS],
+        asset_checks=[*CHECKS, *gaps.CHECKS, *instruments.CHECKS, *maintenance.CHECKS],
         jobs=[*JOBS, LANDING, instruments.REFRESH, REPAIR],
         resources=resources(home),
         executor=dg.in_process_executor,

@@ -32,6 +32,7 @@ PARTITION_MEANS = {
     "quote_date": _TRADE_DAY,
     "gap_date": "A partition is a UTC day of trading: the one of the trade before the gap.",
     "window_date": _TRADE_DAY,
+    "run_date": "The day is that of the run.",
 }
 
 
@@ -45,7 +46,7 @@ def table_asset(
     *,
     deps: Sequence[str] = (),
     kinds: Iterable[str] = (),
-    partitions: dg.PartitionsDefinition[str] = DAYS,
+    partitions: dg.PartitionsDefinition[str] | None = DAYS,
     group: str | None = None,
     after_others: bool = False,
 ) -> Callable[[Callable[..., Result]], dg.AssetsDefinition]:

@@ -15,6 +15,7 @@ from k2_market.errors import UnknownName
 from k2_market.exchanges import EXCHANGES, Exchange
 from k2_market.kinds import Kind
 from k2_market.listing import INSTRUMENT
+from k2_market.maintenance import MAINTENANCE
 from k2_market.records import CANDLE, GAP, RAW_FRAME, REJECTED, Record, with_day
 from k2_market.timeframes import TIMEFRAMES
 
@@ -47,7 +48,7 @@ class TableDef:
 
     @property
     def namespace(self) -> str:
-        """The part before the dot: bronze, silver or gold."""
+        """The part before the dot: bronze, silver, gold or ops."""
         return self.name.split(".")[0]
 
     @property
@@ -90,6 +91,7 @@ REJECTED_TABLE = "silver.rejected"
 GAPS_TABLE = "gold.gaps"
 TRADES_TABLE = gold_name(Kind.TRADES)
 INSTRUMENTS_TABLE = "gold.instruments"
+MAINTENANCE_TABLE = "ops.maintenance"
 
 
 def _of_exchange(exchange: Exchange, kind: Kind) -> tuple[TableDef, TableDef]:
@@ -143,6 +145,7 @@ TABLES: dict[str, TableDef] = {
             )
             for name, frame in TIMEFRAMES.items()
         ),
+        TableDef(MAINTENANCE_TABLE, MAINTENANCE, "What maintenance did, with figures."),
     )
 }
 

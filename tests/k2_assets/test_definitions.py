@@ -14,7 +14,7 @@ from k2_assets.definitions import ASSETS, definitions
 from k2_assets.instruments import LISTED
 from k2_assets.jobs import JOBS_OF
 from k2_assets.tables import OWNERS, asset_key
-from k2_lake.tables import TABLES
+from k2_lake.tables import MAINTENANCE_TABLE, TABLES
 from k2_market.exchanges import EXCHANGES
 from k2_market.kinds import Kind
 from k2_market.rules import EARLIEST_DAY
@@ -38,8 +38,8 @@ def test_there_is_an_asset_for_every_table_and_none_besides() -> None:
 @pytest.mark.parametrize("name", TABLES)
 def test_an_asset_tells_all_that_is_known_of_its_table(name: str) -> None:
     table, asset = TABLES[name], spec(name)
-    by_exchange = name == "gold.instruments"
-    assert asset.group_name == ("reference" if by_exchange else table.namespace)
+    groups = {"gold.instruments": "reference", MAINTENANCE_TABLE: "maintenance"}
+    assert asset.group_name == groups.get(name, table.namespace)
     assert {"iceberg", "duckdb"} <= asset.kinds
     assert list(asset.owners) == OWNERS
     assert asset.description is not None
@@ -52,7 +52,8 @@ def test_an_asset_tells_all_that_is_known_of_its_table(name: str) -> None:
         (f.name, str(f.type), f.nullable) for f in table.schema
     ]
     assert all(c.description for c in columns.columns)
-    assert definition(name).partitions_def == (LISTED if by_exchange else DAYS)
+    partitions = {"gold.instruments": LISTED, MAINTENANCE_TABLE: None}
+    assert definition(name).partitions_def == partitions.get(name, DAYS)
     assert definition(name).op.pool == name
 
 
@@ -71,6 +72,7 @@ def test_the_graph_goes_from_bronze_to_days() -> None:
         "gold.ohlcv_1h": {"gold.ohlcv_30m"},
         "gold.ohlcv_1d": {"gold.ohlcv_1h"},
         "gold.instruments": set(),
+        MAINTENANCE_TABLE: set(),
     }
 
 
@@ -83,8 +85,8 @@ def test_every_check_but_that_of_gaps_blocks_and_is_of_a_day_where_its_table_has
     assert {".".join(c.asset_key.path) for c in checks} == set(TABLES) - unchecked
     assert all(c.blocking and c.description for c in checks)
     without_days = {".".join(c.asset_key.path) for c in checks if c.partitions_def != DAYS}
-    assert without_days == {"gold.instruments"}
-    assert len(checks) == 2 * (len(TABLES) - len(unchecked))
+    assert without_days == {"gold.instruments", MAINTENANCE_TABLE}
+    assert len(checks) == 2 * (len(TABLES) - len(unchecked)) - 1
 
 
 def test_days_are_utc_and_end_with_today() -> None:
@@ -124,7 +126,7 @@ def tables_of(job: str) -> set[str]:
 def test_a_tick_of_trades_and_one_of_quotes_share_no_table_but_that_of_the_rejected() -> None:
     trades, quotes = tables_of("tick"), tables_of("tick_quotes")
     assert trades & quotes == {"silver.rejected"}
-    assert trades | quotes == set(TABLES) - {"gold.instruments"}
+    assert trades | quotes == set(TABLES) - {"gold.instruments", MAINTENANCE_TABLE}
     for kind, tick in (("trades", trades), ("quotes", quotes)):
         names = JOBS_OF[Kind(kind)]
         assert tables_of(names.ingest) | tables_of(names.day) == tick
