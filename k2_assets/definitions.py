@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import dagster as dg
 
-from k2_assets import bronze, gaps, gold, instruments, maintenance, ohlcv, silver
+from k2_assets import (
+    bronze,
+    gaps,
+    gold,
+    instruments,
+    maintenance,
+    ohlcv,
+    reconciliation,
+    silver,
+)
 from k2_assets.checks import CHECKS
 from k2_assets.jobs import JOBS
 from k2_assets.landing import LANDING
@@ -19,6 +28,7 @@ ASSETS = [
     *gaps.ASSETS,
     *instruments.ASSETS,
     *maintenance.ASSETS,
+    *reconciliation.ASSETS,
 ]
 
 
@@ -26,8 +36,20 @@ def definitions(home: str = "") -> dg.Definitions:
     """The graph for one home; empty means the environment's K2_HOME."""
     return dg.Definitions(
         assets=ASSETS,
-        asset_checks=[*CHECKS, *gaps.CHECKS, *instruments.CHECKS, *maintenance.CHECKS],
-        jobs=[*JOBS, LANDING, instruments.REFRESH, REPAIR],
+        asset_checks=[
+            *CHECKS,
+            *gaps.CHECKS,
+            *instruments.CHECKS,
+            *maintenance.CHECKS,
+            *reconciliation.CHECKS,
+        ],
+        jobs=[
+            *JOBS,
+            LANDING,
+            instruments.REFRESH,
+            REPAIR,
+            reconciliation.RECONCILE,
+        ],
         resources=resources(home),
         executor=dg.in_process_executor,
     )

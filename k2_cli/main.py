@@ -21,6 +21,7 @@ from k2_cli.instruments import instruments
 from k2_cli.lake import lake
 from k2_cli.load import load
 from k2_cli.publish import publish
+from k2_cli.reconcile import reconcile
 from k2_cli.repair import repair
 from k2_cli.sql import sql
 from k2_cli.topics import topics
@@ -41,6 +42,7 @@ app.command("feed")(feed)
 app.command("load")(load)
 app.command("publish")(publish)
 app.command("repair")(repair)
+app.command("reconcile")(reconcile)
 app.command("sql")(sql)
 app.command("api")(api)
 app.add_typer(dlq, name="dlq")

@@ -14,6 +14,7 @@ from pyiceberg.table import Table
 from k2_market.errors import UnknownName
 from k2_market.exchanges import EXCHANGES, Exchange
 from k2_market.kinds import Kind
+from k2_market.klines import RECONCILIATION
 from k2_market.listing import INSTRUMENT
 from k2_market.maintenance import MAINTENANCE
 from k2_market.records import CANDLE, GAP, RAW_FRAME, REJECTED, Record, with_day
@@ -92,6 +93,7 @@ GAPS_TABLE = "gold.gaps"
 TRADES_TABLE = gold_name(Kind.TRADES)
 INSTRUMENTS_TABLE = "gold.instruments"
 MAINTENANCE_TABLE = "ops.maintenance"
+RECONCILIATION_TABLE = "gold.reconciliation"
 
 
 def _of_exchange(exchange: Exchange, kind: Kind) -> tuple[TableDef, TableDef]:
@@ -136,6 +138,7 @@ TABLES: dict[str, TableDef] = {
             (TRADES_TABLE,),
         ),
         TableDef(INSTRUMENTS_TABLE, INSTRUMENT, "What exchanges list, and since when."),
+        TableDef(RECONCILIATION_TABLE, RECONCILIATION, "Candles beside the exchange's own."),
         *(
             TableDef(
                 candle_name(name),

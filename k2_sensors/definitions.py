@@ -9,6 +9,7 @@ from k2_market.kinds import Kind
 from k2_sensors.instruments import instruments
 from k2_sensors.kafka_lag import kafka_lag
 from k2_sensors.landing import landing
+from k2_sensors.reconciliation import reconciliation
 from k2_sensors.repair import repair
 from k2_sensors.touched_days import touched_days
 
@@ -20,4 +21,6 @@ SENSORS = [
     repair,
 ]
 
-defs = dg.Definitions.merge(definitions(), dg.Definitions(sensors=SENSORS))
+SCHEDULES = [reconciliation]
+
+defs = dg.Definitions.merge(definitions(), dg.Definitions(sensors=SENSORS, schedules=SCHEDULES))

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
+from k2_feeds.simulator.dialects import klines
 from k2_feeds.simulator.dialects.histories import answer, needs_key
 from k2_feeds.simulator.disturbances import told
 from k2_feeds.simulator.exchange import SimulatedExchange, Simulator
@@ -63,14 +64,15 @@ def too_many_requests(exchange: SimulatedExchange, connection: ServerConnection)
 def history(
     exchange: SimulatedExchange, connection: ServerConnection, request: Request
 ) -> Response:
-    """What traded, in the exchange's REST words."""
+    """What traded, trade by trade or in candles, in the exchange's REST words."""
     refused = too_many_requests(exchange, connection)
     if refused is not None:
         return refused
     url = urlsplit(request.path)
     if needs_key(url.path) and "X-MBX-APIKEY" not in request.headers:
         return connection.respond(HTTPStatus.UNAUTHORIZED, NO_KEY)
-    found = answer(url.path, dict(parse_qsl(url.query)), exchange.history)
+    tell = klines.answer if klines.exchange_of(url.path) else answer
+    found = tell(url.path, dict(parse_qsl(url.query)), exchange.history)
     if found is None:
         return connection.respond(HTTPStatus.BAD_REQUEST, "Unknown symbol.\n")
     return json_response(connection, found)

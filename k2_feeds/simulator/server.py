@@ -25,7 +25,7 @@ from websockets.protocol import State
 
 from k2_feeds.listings import LISTINGS
 from k2_feeds.simulator.control import CONTROL, control, history, json_response, too_many_requests
-from k2_feeds.simulator.dialects import histories
+from k2_feeds.simulator.dialects import histories, klines
 from k2_feeds.simulator.dialects.binance import BinanceDialect
 from k2_feeds.simulator.dialects.bitstamp import BitstampDialect
 from k2_feeds.simulator.dialects.coinbase import CoinbaseDialect
@@ -75,7 +75,7 @@ async def serve(
             return control(simulator, connection, request)
         if path in LISTED_AT:
             return _listing(exchanges[LISTED_AT[path]], LISTED_AT[path], connection)
-        of_history = histories.exchange_of(path)
+        of_history = histories.exchange_of(path) or klines.exchange_of(path)
         if of_history is not None:
             return history(exchanges[of_history], connection, request)
         if path not in by_path:

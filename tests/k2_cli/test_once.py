@@ -265,6 +265,31 @@ def test_the_exchanges_own_minutes_equal_ours_on_all_nine_fields(
 
 @pytest.mark.data
 @pytest.mark.timeout(300)
+def test_reconciliation_finds_five_of_five_minutes_on_nine_fields_and_one_wrong_digit(
+    recorded: Path, shared_data: Path, tmp_path: Path
+) -> None:
+    [file] = shared_data.glob("binance_usdm/*.csv")
+    wanted = ["--home", recorded, "--exchange", "binance_usdm", "--symbol", "BTC-USDT"]
+    outcome = k2("reconcile", *wanted, file)
+    assert outcome.code == 0, outcome.err
+    lines = [line.split() for line in outcome.out.splitlines()]
+    counts = {line[0]: line[1:] for line in lines if len(line) == 6 and line[1].isdigit()}
+    assert counts == {name: ["5", "0", "0", "0", "0"] for name in ("windows", *KLINES.values())}
+
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text(file.read_text().replace("136.450", "136.451"))
+    outcome = k2("reconcile", *wanted, wrong)
+    assert outcome.code == 1
+    assert "2024-08-08 23:55 differs: volume ours 136.45000000, theirs 136.451" in outcome.out
+    kept = sql(recorded, "select outcome, differing from gold.reconciliation order by window_start")
+    assert kept.to_pylist() == [
+        {"outcome": "differs", "differing": ["volume"]},
+        *[{"outcome": "matched", "differing": []}] * 4,
+    ]
+
+
+@pytest.mark.data
+@pytest.mark.timeout(300)
 def test_every_recorded_binance_trade_is_in_gold_once_with_every_field_right(
     recorded: Path, shared_data: Path
 ) -> None:
