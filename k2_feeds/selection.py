@@ -1,7 +1,4 @@
-"""What is recorded: exchanges, kinds and symbols, as ``instruments.yaml`` lists them.
-
-The text is read as a tree of nodes, not as values, so that every message can name the line.
-"""
+"""What is recorded: exchanges, kinds and symbols, as ``instruments.yaml`` lists them."""
 
 from __future__ import annotations
 
@@ -10,13 +7,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-import yaml
-from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.nodes import Node, ScalarNode, SequenceNode
 
 from k2_market.errors import UsageError
 from k2_market.exchanges import EXCHANGES
 from k2_market.instruments import canonical_symbol
 from k2_market.kinds import Kind
+from k2_market.settings_file import SettingsFile, allowed, shown
 
 _SYMBOL = re.compile(r"[^\s/_-]+-[^\s/_-]+(-[^\s/_-]+)?")
 
@@ -28,10 +25,6 @@ class Recorded:
     exchange: str
     kinds: tuple[Kind, ...]
     symbols: tuple[str, ...]
-
-
-class Misconfigured(UsageError):
-    """The file says something that cannot be done; the message names the line and the way out."""
 
 
 def read_selection(
@@ -94,42 +87,28 @@ class _Reader:
     """Reads one file; every refusal says where in it."""
 
     def __init__(self, file: str, listed: Mapping[str, Collection[str]]) -> None:
-        self._file, self._listed = file, listed
+        self._file, self._listed = SettingsFile(file), listed
 
     def read(self, text: str) -> tuple[Recorded, ...]:
-        top = self._mapping(self._tree(text), "", ("exchanges",))
+        tree = self._file.tree(text, "Write `exchanges:` and what to record of each.")
+        top = self._file.mapping(tree, "", ("exchanges",))
         listed = top["exchanges"]
-        exchanges = self._mapping(listed, "exchanges", None)
+        exchanges = self._file.mapping(
+            listed, "exchanges", None, "Write one entry for each exchange."
+        )
         if not exchanges:
-            raise self._refusal(listed, "exchanges", "is empty", "Name one exchange at least.")
+            raise self._file.refusal(listed, "exchanges", "is empty", "Name one exchange at least.")
         return tuple(self._exchange(name, node) for name, node in exchanges.items())
-
-    def _tree(self, text: str) -> Node:
-        try:
-            tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise Misconfigured(
-                f"{self._file}, line {line}: this is no YAML: {error.problem}. Correct the line, "
-                "or the indentation of those around it."
-            ) from None
-        except yaml.YAMLError as error:
-            raise Misconfigured(f"{self._file}: this is no YAML: {error}.") from None
-        if tree is None:
-            raise Misconfigured(
-                f"{self._file} is empty. Write `exchanges:` and what to record of each."
-            )
-        return tree
 
     def _exchange(self, name: str, node: Node) -> Recorded:
         path = f"exchanges.{name}"
         if name not in EXCHANGES:
-            raise self._refusal(node, path, f"{name!r} is no exchange", _allowed(EXCHANGES))
-        settings = self._mapping(node, path, ("kinds", "symbols"))
+            raise self._file.refusal(node, path, f"{name!r} is no exchange", allowed(EXCHANGES))
+        settings = self._file.mapping(node, path, ("kinds", "symbols"))
         kinds = self._texts(settings["kinds"], f"{path}.kinds")
         for kind, at in kinds.items():
             if kind not in list(Kind):
-                raise self._refusal(at, f"{path}.kinds", f"{kind!r} is no kind", _allowed(Kind))
+                raise self._file.refusal(at, f"{path}.kinds", f"{kind!r} is no kind", allowed(Kind))
         symbols = self._texts(settings["symbols"], f"{path}.symbols")
         for symbol, at in symbols.items():
             self._require_canonical(symbol, at, f"{path}.symbols")
@@ -141,7 +120,7 @@ class _Reader:
         if symbol == canonical and _SYMBOL.fullmatch(symbol):
             return
         better = f"Write {canonical}." if canonical else "Write it like BTC-USDT or BTC-USD-PERP."
-        raise self._refusal(
+        raise self._file.refusal(
             node, path, f"{symbol!r} is not written BASE-QUOTE or BASE-QUOTE-CONTRACT", better
         )
 
@@ -151,61 +130,30 @@ class _Reader:
             return
         near = get_close_matches(symbol, sorted(known), n=2)
         hint = f"Did you mean {' or '.join(near)}? " if near else ""
-        raise self._refusal(
+        raise self._file.refusal(
             node,
             path,
             f"{symbol!r} is not among the {len(known)} instruments of {exchange}",
             f"{hint}If it is new there: k2 instruments refresh.",
         )
 
-    def _mapping(self, node: Node, path: str, keys: tuple[str, ...] | None) -> dict[str, Node]:
-        """The entries by key: exactly ``keys``, or any where None. Each key once."""
-        if not isinstance(node, MappingNode):
-            expected = _allowed(keys) if keys else "Write one entry for each exchange."
-            raise self._refusal(node, path, f"{_shown(node)} has no entries of its own", expected)
-        found: dict[str, Node] = {}
-        for key, value in node.value:
-            name = key.value if isinstance(key, ScalarNode) else _shown(key)
-            here = f"{path}.{name}" if path else name
-            if name in found:
-                raise self._refusal(key, here, "stands there twice", "Leave one of them out.")
-            if keys is not None and name not in keys:
-                raise self._refusal(key, here, "is not known", _allowed(keys))
-            found[name] = value
-        for missing in (k for k in keys or () if k not in found):
-            here = f"{path}.{missing}" if path else missing
-            raise self._refusal(node, here, "is missing", f"Add `{missing}:` there.")
-        return found
-
     def _texts(self, node: Node, path: str) -> dict[str, Node]:
         """The texts of a list, each once, with their nodes."""
         if not isinstance(node, SequenceNode):
-            raise self._refusal(
-                node, path, f"{_shown(node)} is no list", "Write one: [BTC-USDT, ETH-USDT]."
+            raise self._file.refusal(
+                node, path, f"{shown(node)} is no list", "Write one: [BTC-USDT, ETH-USDT]."
             )
         found: dict[str, Node] = {}
         for item in node.value:
             if not isinstance(item, ScalarNode):
-                raise self._refusal(item, path, f"{_shown(item)} is no name", "Write names alone.")
+                raise self._file.refusal(
+                    item, path, f"{shown(item)} is no name", "Write names alone."
+                )
             if item.value in found:
-                raise self._refusal(
+                raise self._file.refusal(
                     item, path, f"{item.value!r} stands there twice", "Leave one of them out."
                 )
             found[item.value] = item
         if not found:
-            raise self._refusal(node, path, "the list is empty", "Name one at least.")
+            raise self._file.refusal(node, path, "the list is empty", "Name one at least.")
         return found
-
-    def _refusal(self, node: Node, path: str, found: str, allowed: str) -> Misconfigured:
-        where = f"{self._file}, line {node.start_mark.line + 1}"
-        return Misconfigured(f"{where}{', ' + path if path else ''}: {found}. {allowed}")
-
-
-def _allowed(names: Mapping[str, object] | Iterable[str]) -> str:
-    return f"Allowed: {', '.join(names)}."
-
-
-def _shown(node: Node) -> str:
-    if isinstance(node, ScalarNode):
-        return repr(node.value)
-    return "a list" if isinstance(node, SequenceNode) else "a group of entries"

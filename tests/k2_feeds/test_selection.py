@@ -3,11 +3,12 @@ from __future__ import annotations
 import pytest
 
 from k2_feeds.adapters import ADAPTERS, adapter
-from k2_feeds.selection import Misconfigured, Recorded, narrowed, read_selection
+from k2_feeds.selection import Recorded, narrowed, read_selection
 from k2_market.errors import UsageError
 from k2_market.exchanges import EXCHANGES
 from k2_market.instruments import canonical_symbol
 from k2_market.kinds import Kind
+from k2_market.settings_file import Misconfigured
 from tests.needs import CHECKOUT
 
 TWO = """\
