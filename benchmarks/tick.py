@@ -30,16 +30,13 @@ from k2_feeds.kafka.broker import start_broker
 from k2_feeds.kafka.cluster import KafkaSettings
 from k2_feeds.parsing import frames as parsing
 from k2_lake.audit import (
-    Scope,
-    Verdict,
     gold_reconciled,
-    minutes_reconciled,
     offsets_contiguous,
     offsets_recorded,
     rejected_of_day,
-    rollup_reconciled,
     silver_reconciled,
 )
+from k2_lake.candle_audit import minutes_reconciled, rollup_reconciled
 from k2_lake.candles import build_candles
 from k2_lake.catalog import Lake
 from k2_lake.commit import commit
@@ -47,6 +44,7 @@ from k2_lake.duckdb_engine import DuckDBEngine
 from k2_lake.engine import Engine
 from k2_lake.gold import merge
 from k2_lake.history import Consumed, Mode, head_sequence
+from k2_lake.scope import Scope, Verdict
 from k2_lake.silver import refine
 from k2_lake.tables import TABLES, TRADES_TABLE, bronze_name, candle_name, silver_name
 from k2_market.candle_rules import candle_schema

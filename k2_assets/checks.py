@@ -23,12 +23,11 @@ from k2_assets.resources import LakeResource, duckdb_engine
 from k2_assets.tables import MODE_TAG, PARTITION_TAG, TICK, asset_key
 from k2_lake.audit import (
     gold_reconciled,
-    minutes_reconciled,
     offsets_contiguous,
     offsets_recorded,
-    rollup_reconciled,
     silver_reconciled,
 )
+from k2_lake.candle_audit import minutes_reconciled, rollup_reconciled
 from k2_lake.catalog import Lake
 from k2_lake.engine import Engine
 from k2_lake.scope import Scope, Verdict

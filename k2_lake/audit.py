@@ -1,15 +1,14 @@
 """Counts that must agree from Kafka's offsets to the candles.
 
 Each function compares figures that come by two ways: what commits recorded of their work, and what
-the files hold.
+the files hold. Where retention has dropped one of the two, the verdict agrees and says "retired".
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import date
 
 import pyarrow.compute as pc
 from pyiceberg.expressions import And, EqualTo, GreaterThanOrEqual, LessThanOrEqual
@@ -17,24 +16,22 @@ from pyiceberg.table.snapshots import Snapshot
 
 from k2_lake.aggregates import overlaps
 from k2_lake.bronze import KAFKA, position
-from k2_lake.candles import WINDOWS, candle_sql
 from k2_lake.catalog import Lake
 from k2_lake.engine import Engine
 from k2_lake.history import FIGURES, Change, Consumed, Mode, changes_since, consumed, snapshot_at
-from k2_lake.scan import Files, appended, between, of_day, planned
-from k2_lake.scope import Scope, Verdict
+from k2_lake.retained import ONE_DAY, gone, retained, silver_gone
+from k2_lake.scan import Files, appended, of_day, planned
+from k2_lake.scope import Scope, Verdict, retired_verdict
 from k2_lake.tables import (
     REJECTED_TABLE,
-    TRADES_TABLE,
     bronze_name,
-    candle_name,
+    name_of,
     silver_name,
     table_def,
 )
 from k2_market.exchanges import EXCHANGES
 from k2_market.kinds import Kind
-from k2_market.records import CANDLE, RAW_FRAME, REJECTED, TRADE
-from k2_market.timeframes import day_bounds, timeframe
+from k2_market.records import RAW_FRAME, REJECTED
 
 _SPANS = """
 select epoch, kafka_partition, count(*) as frames,
@@ -60,22 +57,6 @@ select (select count(*) from frames) as frames, (select count(*) from told) as r
     select 1 from frames f where f.epoch = t.epoch
       and f.kafka_partition = t.kafka_partition and f.kafka_offset = t.kafka_offset)) as strays
 """
-_DIFFERING = """
-select count(*) as n from (
-  (select * from ours except all select * from expected)
-  union all (select * from expected except all select * from ours)) d
-"""
-_CANDLE_SUMS = """
-select sum(trade_count) as trades, sum(volume) as volume, sum(quote_volume) as quote
-from source
-where window_start >= timestamp '{start}' and window_start < timestamp '{end}'
-"""
-_TRADE_SUMS = """
-select sum(trade_count) as trades, sum(quantity) as volume,
-  sum(cast(price as decimal(28,8)) * quantity) as quote
-from source
-where candle_eligible and timestamp >= timestamp '{start}' and timestamp < timestamp '{end}'
-"""
 
 
 def offsets_contiguous(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
@@ -98,6 +79,12 @@ def offsets_contiguous(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
     repeated = sum(r["frames"] for r in held) - offsets
     missing = sum(s["last"] - s["first"] + 1 for s in spans.to_pylist()) - offsets
     frames = sum(s["frames"] for s in spans.to_pylist())
+    if (
+        missing
+        and not repeated
+        and not retained(lake.table(scope.table)).holds(scope.day - ONE_DAY)
+    ):
+        return Verdict(True, {"frames": frames, "missing": missing, "retired": "the day before"})
     return Verdict(
         not repeated and not missing, {"frames": frames, "repeated": repeated, "missing": missing}
     )
@@ -151,6 +138,8 @@ def silver_reconciled(
 def _told_once(lake: Lake, engine: Engine, scope: Scope, exchange: str, kind: Kind) -> Verdict:
     source = bronze_name(exchange, kind)
     bronze, silver = lake.table(source), lake.table(scope.table)
+    if dropped := gone([bronze, silver], scope.day):
+        return retired_verdict(dropped)
     through = consumed(silver).get(source, Consumed()).through
     arrived, rejected = of_day("ingest_date", scope.day), lake.table(REJECTED_TABLE)
     refused = And(of_day("ingest_date", scope.day, [exchange]), EqualTo("kind", str(kind)))
@@ -181,10 +170,18 @@ def gold_reconciled(lake: Lake, engine: Engine, scope: Scope, kind: Kind) -> Ver
             told and (recomputed or figures.get("added", 0) == net), {**figures, "net_rows": net}
         )
     record, of_the_day = kind.record, of_day(kind.record.day, scope.day)
-    gold = planned(lake.table(scope.table), record.schema, of_the_day)
+    table, arrived_in = (
+        lake.table(scope.table),
+        [lake.table(silver_name(e, kind)) for e in EXCHANGES],
+    )
+    if dropped := gone([table], scope.day):
+        return retired_verdict(dropped)
+    if missing := silver_gone(table, kind, arrived_in, scope.day):
+        return retired_verdict(", ".join(f"{name_of(t)} has dropped rows of it" for t in missing))
+    gold = planned(table, record.schema, of_the_day)
     silver = Files(record.schema, ())
-    for exchange in EXCHANGES:
-        silver += planned(lake.table(silver_name(exchange, kind)), record.schema, of_the_day)
+    for each in arrived_in:
+        silver += planned(each, record.schema, of_the_day)
     sql = (
         f"select count(*) as n, count(distinct ({', '.join(record.key)})) as ids "
         f"from held where {record.day} = date '{scope.day.isoformat()}'"
@@ -200,45 +197,6 @@ def gold_reconciled(lake: Lake, engine: Engine, scope: Scope, kind: Kind) -> Ver
             "duplicates": arrived["n"] - arrived["ids"],
         }
         | ({"raw_and_aggregated": twice} if twice else {}),
-    )
-
-
-def minutes_reconciled(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
-    """The 1m candles in scope sum up to the eligible trades of their windows.
-
-    After a tick only the stretch that its windows reach over is summed, so that the check too costs
-    what is new.
-    """
-    start, end = _stretch(lake, scope)
-    day = And(of_day("window_date", scope.day), between("window_start", start, end))
-    candles = planned(lake.table(scope.table), CANDLE.schema, day)
-    day = And(of_day("trade_date", scope.day), between("timestamp", start, end))
-    trades = planned(lake.table(TRADES_TABLE), TRADE.schema, day)
-    reach = {"start": start.isoformat(), "end": end.isoformat()}
-    ours = engine.query(_CANDLE_SUMS.format(**reach), {"source": candles}).to_pylist()[0]
-    theirs = engine.query(_TRADE_SUMS.format(**reach), {"source": trades}).to_pylist()[0]
-    same = all(_decimal(ours[k]) == _decimal(theirs[k]) for k in ours)
-    return Verdict(same, {**reach, **_text("candles", ours), **_text("source", theirs)})
-
-
-def _stretch(lake: Lake, scope: Scope) -> tuple[datetime, datetime]:
-    """From the first window that the commits in scope computed to the end of the last."""
-    changes = scope.changes(lake)
-    told = [_properties(c.snapshot).get(WINDOWS) for c in changes]
-    if not changes or None in told:
-        return day_bounds(scope.day)
-    bounds = [[datetime.fromisoformat(t) for t in json.loads(w)] for w in told if w is not None]
-    return min(b[0] for b in bounds), max(b[1] for b in bounds)
-
-
-def rollup_reconciled(lake: Lake, engine: Engine, day: date, name: str) -> Verdict:
-    """The day's candles of a coarser timeframe are what its 1m candles make. Raises UnknownName."""
-    candles = planned(lake.table(candle_name(name)), CANDLE.schema, of_day("window_date", day))
-    minutes = planned(lake.table(candle_name("1m")), CANDLE.schema, of_day("window_date", day))
-    expected = engine.query(candle_sql(timeframe(name)), {"candles": minutes}, CANDLE.schema)
-    found = engine.query(_DIFFERING, {"ours": candles, "expected": expected}).to_pylist()[0]["n"]
-    return Verdict(
-        not found, {"candles": candles.rows, "expected": expected.num_rows, "differing": found}
     )
 
 
@@ -267,14 +225,6 @@ def _by_reason(engine: Engine, files: Files) -> dict[str, int]:
         {"rejected": files},
     )
     return {r["what"]: r["n"] for r in counted.to_pylist()}
-
-
-def _decimal(value: object) -> Decimal:
-    return Decimal(0) if value is None else Decimal(str(value))
-
-
-def _text(prefix: str, row: Mapping[str, object]) -> dict[str, str]:
-    return {f"{prefix}_{k}": str(v) for k, v in row.items()}
 
 
 def _properties(snapshot: Snapshot) -> Mapping[str, str]:

@@ -8,7 +8,7 @@ computation that changes nothing commits no rows.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -21,8 +21,10 @@ from k2_lake.commit import commit, retry_conflicts
 from k2_lake.engine import Engine, Input, statement
 from k2_lake.history import Change, Consumed, Mode, changes_since, consumed, head_sequence
 from k2_lake.results import StepResult
+from k2_lake.retained import gone, require_held, retained, retired
 from k2_lake.scan import appended, between, of_day, planned
 from k2_lake.tables import TRADES_TABLE, candle_name
+from k2_market.errors import DayRetired
 from k2_market.records import CANDLE, TRADE
 from k2_market.timeframes import Timeframe, timeframe
 
@@ -39,7 +41,10 @@ def build_candles(
     """Bring one day of ``gold.ohlcv_<name>`` up to date with its source.
 
     Figures: candles (rows of the day afterwards), windows (computed), changed (rows that differ
-    from before), recomputed (1 if the whole day was computed). Raises UnknownName.
+    from before), recomputed (1 if the whole day was computed); beyond_retention (1), where the day
+    was dropped here or in all that it is made of, so that it stays as it is. Where only the next
+    finer timeframe has dropped it, what that is made of takes its place. Raises UnknownName, and
+    DayRetired when asked to compute a day that nothing holds any more.
     """
     frame = timeframe(name)
     source_name = _source_name(frame)
@@ -51,18 +56,24 @@ def build_candles(
     if not pending and not recompute:
         figures = _figures(old.rows, 0, 0, whole=False)
         return StepResult.of(table, before=head_sequence(table), changed=False, figures=figures)
+    held = retained(source).holds(day) or _is_held(lake, frame, day)
+    if recompute and not held:
+        raise _nothing_holds(lake, frame, day)
+    if not recompute and not (held and retained(table).holds(day)):
+        seen = {source_name: done.after(day, changes, head_sequence(source))}
+        return _left_alone(table, day, seen, old.rows)
     head_before = head_sequence(table)
     before = engine.query("select * from candles", {"candles": old}, CANDLE.schema)
     partial = frame.source is None and not recompute and before.num_rows and _only_appends(pending)
-    extra = {}
+    extra = retained(table).with_restored(day).to_extra()
     if partial:
         touched = _touched(engine, source, pending, frame)
         start, end = _reach(touched, frame)
         windows = _of_windows(engine, source, day, touched, frame)
         rows = _replaced(before, windows)
-        extra = {WINDOWS: json.dumps([start.isoformat(), end.isoformat()])}
+        extra |= {WINDOWS: json.dumps([start.isoformat(), end.isoformat()])}
     else:
-        windows = rows = _of_day(engine, source, day, frame)
+        windows = rows = _of_day(lake, engine, source, day, frame)
     rows = rows.sort_by([(c, "ascending") for c in CANDLE.key])
     differing = _differing(before, rows)
     figures = _figures(rows.num_rows, windows.num_rows, differing, whole=not partial)
@@ -102,13 +113,51 @@ def candle_sql(frame: Timeframe, trades: str = "trades") -> str:
     )
 
 
-def _of_day(engine: Engine, source: Table, day: date, frame: Timeframe) -> pa.Table:
+def _of_day(lake: Lake, engine: Engine, source: Table, day: date, frame: Timeframe) -> pa.Table:
+    """All candles of the day, from the next finer timeframe that holds it, or from the trades."""
     inputs: dict[str, Input]
     if frame.source is None:
+        require_held(source, day, of=candle_name(frame.name))
         inputs = {"trades": planned(source, TRADE.schema, of_day("trade_date", day))}
-    else:
+    elif retained(source).holds(day):
         inputs = {"candles": planned(source, CANDLE.schema, of_day("window_date", day))}
+    else:
+        finer = timeframe(frame.source)
+        of_finer = lake.table(_source_name(finer))
+        inputs = {"candles": _of_day(lake, engine, of_finer, day, finer)}
     return engine.query(candle_sql(frame), inputs, CANDLE.schema)
+
+
+def _sources(frame: Timeframe) -> list[str]:
+    """What candles of ``frame`` can be made of, the next finer timeframe first."""
+    name = _source_name(frame)
+    return [name, *(_sources(timeframe(frame.source)) if frame.source else [])]
+
+
+def _is_held(lake: Lake, frame: Timeframe, day: date) -> bool:
+    """Whether anything that its candles can be made of holds the day."""
+    return any(retained(lake.table(name)).holds(day) for name in _sources(frame))
+
+
+def _nothing_holds(lake: Lake, frame: Timeframe, day: date) -> DayRetired:
+    told = gone(map(lake.table, _sources(frame)), day) or ""
+    first = f"materialize {TRADES_TABLE} of that day first"
+    return retired(candle_name(frame.name), day, told, first)
+
+
+def _left_alone(table: Table, day: date, seen: Mapping[str, Consumed], rows: int) -> StepResult:
+    """Note that the changes were seen, and pass them on to what may still hold the day."""
+    figures = {**_figures(rows, 0, 0, whole=False), "beyond_retention": 1}
+    before = head_sequence(table)
+    passed_on = not retained(table).holds(day)
+    commit(
+        table,
+        mode=Mode.RECOMPUTE,
+        days=[day] if passed_on else [],
+        sources=seen,
+        figures=figures,
+    )
+    return StepResult.of(table, before=before, changed=False, figures=figures)
 
 
 def _only_appends(pending: Iterable[Change]) -> bool:

@@ -28,7 +28,17 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 from sqlalchemy.exc import SQLAlchemyError
 
-from k2_lake.history import DAYS, FIGURES, MODE, SOURCES, Consumed, Mode, lineage
+from k2_lake.history import (
+    DAYS,
+    FIGURES,
+    MODE,
+    RETAINED,
+    SOURCES,
+    Consumed,
+    Mode,
+    carried_value,
+    lineage,
+)
 from k2_lake.tables import name_of
 from k2_market.errors import CommitConflict, LakeUnavailable
 
@@ -56,7 +66,7 @@ def commit(
     Raises CommitConflict when another writer was first, LakeUnavailable when the catalog or the
     store failed: then either all of it is visible or nothing.
     """
-    summary = _summary(mode, days, sources, figures, extra)
+    summary = _carried(table) | _summary(mode, days, sources, figures, extra)
     removed = list(remove)
     written: list[DataFile] = []
     transaction = table.transaction()
@@ -99,6 +109,12 @@ def retry_conflicts(step: Callable[P, R]) -> Callable[P, R]:
 
     attempt.__name__, attempt.__doc__ = step.__name__, step.__doc__
     return attempt
+
+
+def _carried(table: Table) -> dict[str, str]:
+    """What must be in the newest snapshot: whoever expires the older ones cannot lose it."""
+    retained = carried_value(table, RETAINED)
+    return {} if retained is None else {RETAINED: retained}
 
 
 def _summary(

@@ -30,6 +30,7 @@ from k2_lake.gap_ledger import Gap, Hole, State, settle
 from k2_lake.gap_search import Extent, extents_of, holes_around
 from k2_lake.history import Consumed, Mode, changes_since, consumed, head_sequence
 from k2_lake.results import StepResult
+from k2_lake.retained import Retained, require_held, retained
 from k2_lake.scan import appended, of_day, planned
 from k2_lake.tables import GAPS_TABLE, TRADES_TABLE
 from k2_market.records import GAP, TRADE
@@ -39,7 +40,8 @@ from k2_market.records import GAP, TRADE
 def find_gaps(lake: Lake, engine: Engine, day: date, *, recompute: bool = False) -> StepResult:
     """Bring ``gold.gaps`` up to date with the trades of one trade day.
 
-    Figures: looked_at (trades), found (gaps that are new), repaired (gaps, or pieces of some).
+    Figures: looked_at (trades), found (gaps that are new), repaired (gaps, or pieces of some). What
+    is on record of days that gold has dropped stays; asked to look at one it raises DayRetired.
     """
     table, gold = lake.table(GAPS_TABLE), lake.table(TRADES_TABLE)
     done = consumed(table).get(TRADES_TABLE, Consumed())
@@ -48,6 +50,8 @@ def find_gaps(lake: Lake, engine: Engine, day: date, *, recompute: bool = False)
     before = head_sequence(table)
     if not pending and not recompute:
         return StepResult.of(table, before=before, changed=False, figures=_figures(0, [], []))
+    if recompute:
+        require_held(gold, day, of=GAPS_TABLE)
     if recompute or any(c.mode is Mode.RECOMPUTE for c in pending):
         files = planned(gold, TRADE.schema, of_day("trade_date", day))
     else:
@@ -98,19 +102,25 @@ def _settled(
     """Of the symbols' neighbourhoods: what was on record, what is now, and what of it is new."""
     if not extents:
         return [], [], []
-    held = _recorded(engine, table, _touching(extents))
+    kept = retained(gold)
+    held = [g for g in _recorded(engine, table, _touching(extents)) if _within(kept, g)]
     old = {e.key: [g for g in held if e.touches(g)] for e in extents}
     reached = [e.reaching(old[e.key]) for e in extents]
     holes, received_at = holes_around(engine, gold, reached)
     rows: list[Gap] = []
     fresh: list[Hole] = []
     for extent in reached:
-        missing = [hole for hole in holes if extent.touches(hole)]
-        kept, new = settle(old[extent.key], missing, received_at(extent.key))
-        rows += kept
+        missing = [h for h in holes if extent.touches(h) and _within(kept, h)]
+        stays, new = settle(old[extent.key], missing, received_at(extent.key))
+        rows += stays
         fresh += new
     found = with_causes(lake, engine, fresh)
     return [g for gaps in old.values() for g in gaps], rows + found, found
+
+
+def _within(kept: Retained, gap: Gap) -> bool:
+    """Whether gold holds all days of the gap: where it has dropped some, it cannot be judged."""
+    return kept.holds_all(gap.before_at.date(), gap.after_at.date())
 
 
 def _touching(extents: Sequence[Extent]) -> BooleanExpression:

@@ -29,6 +29,7 @@ from k2_lake.commit import commit, retry_conflicts
 from k2_lake.engine import Engine, Input, statement
 from k2_lake.history import Change, Consumed, Mode, changes_since, consumed, head_sequence
 from k2_lake.results import StepResult
+from k2_lake.retained import require_silver, retained, silver_gone
 from k2_lake.scan import Files, appended, of_day, planned
 from k2_lake.tables import gold_name, silver_name
 from k2_market.exchanges import EXCHANGES
@@ -63,17 +64,24 @@ def merge(
 
     Adds what is new; computes the whole day when asked to, or when silver was recomputed.
     Figures: incoming (silver rows read), added, duplicates, replaced (rows that gave way to one
-    received earlier), recomputed (1 or 0).
+    received earlier), recomputed (1 or 0); beyond_retention, where rows came for a day that gold or
+    silver has dropped, so that the day stays as it is. Raises DayRetired when asked to compute such
+    a day.
     """
     gold = lake.table(gold_name(kind))
     sources = _sources(lake, kind, gold)
     pending = {name: s.pending(day) for name, s in sources.items()}
-    if recompute or any(c.mode is Mode.RECOMPUTE for changes in pending.values() for c in changes):
+    if recompute:
+        require_silver(gold, kind, _tables(sources), day)
         return _recompute(gold, engine, kind, sources, day)
     if not any(pending.values()):
         return StepResult.of(
             gold, before=head_sequence(gold), changed=False, figures=_figures(0, 0, 0)
         )
+    if not retained(gold).holds(day):
+        return _left_alone(gold, engine, kind, sources, pending, day)
+    if any(c.mode is Mode.RECOMPUTE for changes in pending.values() for c in changes):
+        return _recompute_held(gold, engine, kind, sources, pending, day)
     return _append(gold, engine, kind, sources, pending, day)
 
 
@@ -99,6 +107,56 @@ def _sources(lake: Lake, kind: Kind, gold: Table) -> dict[str, Source]:
     return found
 
 
+def _recompute_held(
+    gold: Table,
+    engine: Engine,
+    kind: Kind,
+    sources: Mapping[str, Source],
+    pending: Mapping[str, list[Change]],
+    day: date,
+) -> StepResult:
+    """The whole day, unless silver has dropped some of what it was made of."""
+    if silver_gone(gold, kind, _tables(sources), day):
+        return _left_alone(gold, engine, kind, sources, pending, day)
+    return _recompute(gold, engine, kind, sources, day)
+
+
+def _left_alone(
+    gold: Table,
+    engine: Engine,
+    kind: Kind,
+    sources: Mapping[str, Source],
+    pending: Mapping[str, list[Change]],
+    day: date,
+) -> StepResult:
+    """Note that the changes were seen, and how many rows came in vain; the day stays as it is."""
+    _, count = _once(engine, kind, _arrived(kind, sources, pending), day)
+    figures = {**_figures(0, 0, 0), "beyond_retention": count}
+    before = head_sequence(gold)
+    commit(
+        gold,
+        mode=Mode.APPEND,
+        days=[],
+        sources={name: s.after(day) for name, s in sources.items()},
+        figures=figures,
+    )
+    return StepResult.of(gold, before=before, changed=False, figures=figures)
+
+
+def _arrived(
+    kind: Kind, sources: Mapping[str, Source], pending: Mapping[str, list[Change]]
+) -> Files:
+    """The files that the pending changes brought."""
+    files = Files(kind.record.schema, ())
+    for name, changes in pending.items():
+        files += appended(sources[name].table, [c.snapshot for c in changes], files.schema)
+    return files
+
+
+def _tables(sources: Mapping[str, Source]) -> list[Table]:
+    return [source.table for source in sources.values()]
+
+
 def _append(
     gold: Table,
     engine: Engine,
@@ -108,14 +166,11 @@ def _append(
     day: date,
 ) -> StepResult:
     schema = kind.record.schema
-    files = Files(schema, ())
-    for name, changes in pending.items():
-        files += appended(sources[name].table, [c.snapshot for c in changes], schema)
-    incoming, count = _once(engine, kind, files, day)
+    incoming, count = _once(engine, kind, _arrived(kind, sources, pending), day)
     if kind is Kind.TRADES and incoming.num_rows:
         incoming, overlap = against_gold(engine, gold, day, incoming)
         if overlap:
-            return _recompute(gold, engine, kind, sources, day)
+            return _recompute_held(gold, engine, kind, sources, pending, day)
     candidates = (
         planned(gold, schema, _ids(kind, day, incoming)) if incoming.num_rows else Files(schema, ())
     )
@@ -161,6 +216,7 @@ def _recompute(
         days=[day],
         sources={name: s.after(day) for name, s in sources.items()},
         figures=figures,
+        extra=retained(gold).with_restored(day).to_extra(),
     )
     return StepResult.of(gold, before=before, changed=True, figures=figures)
 

@@ -10,7 +10,7 @@ Order among the snapshots of a table is Iceberg's sequence number.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -25,6 +25,8 @@ from k2_lake.tables import name_of
 from k2_market.errors import InvariantBroken
 
 MODE, DAYS, SOURCES, FIGURES = "k2.mode", "k2.days", "k2.sources", "k2.figures"
+# Which days the table still holds: every commit carries it on (k2_lake/retained.py).
+RETAINED = "k2.retained"
 
 
 class Mode(StrEnum):
@@ -39,6 +41,13 @@ class Mode(StrEnum):
     MAINTENANCE = "maintenance"
     """Files changed, rows did not."""
 
+    RETENTION = "retention"
+    """The named days were dropped because of their age: whoever consumed them keeps its own."""
+
+
+# What no consumer follows.
+UNFOLLOWED = (Mode.MAINTENANCE, Mode.RETENTION)
+
 
 @dataclass(frozen=True)
 class Change:
@@ -48,6 +57,12 @@ class Change:
     snapshot: Snapshot
     mode: Mode
     days: frozenset[date]
+
+    @property
+    def properties(self) -> Mapping[str, str]:
+        """What the commit's summary says."""
+        summary = self.snapshot.summary
+        return {} if summary is None else summary.additional_properties
 
 
 @dataclass(frozen=True)
@@ -109,8 +124,12 @@ def distinct_days(column: pa.ChunkedArray[Any]) -> list[date]:
 
 def lineage(table: Table) -> list[Snapshot]:
     """The current snapshot and its ancestors that are still kept, newest first."""
-    head = table.current_snapshot()
-    return [] if head is None else list(ancestors_of(head, table.metadata))
+    return list(lineage_from_head(table))
+
+
+def lineage_from_head(table: Table) -> Iterator[Snapshot]:
+    """The same one by one: the whole is dear where many snapshots are kept."""
+    yield from ancestors_of(table.current_snapshot(), table.metadata)
 
 
 def head_sequence(table: Table) -> int:
@@ -140,6 +159,17 @@ def summary_value(table: Table, key: str, at: int | None = None) -> str | None:
     return None
 
 
+def carried_value(table: Table, key: str) -> str | None:
+    """The value of a key that every commit of K2 carries on, None if it was never set.
+
+    What another writer committed since has none of K2's keys and is passed over.
+    """
+    for snapshot in lineage_from_head(table):
+        if snapshot.summary is not None and MODE in snapshot.summary.additional_properties:
+            return snapshot.summary.additional_properties.get(key)
+    return None
+
+
 def consumed(table: Table, at: int | None = None) -> dict[str, Consumed]:
     """By source table, what ``table`` contains of it: now, or at that sequence of its own."""
     value = summary_value(table, SOURCES, at)
@@ -147,7 +177,7 @@ def consumed(table: Table, at: int | None = None) -> dict[str, Consumed]:
 
 
 def changes_since(table: Table, sequence: int) -> list[Change]:
-    """The changes of ``table`` after that sequence, oldest first, maintenance left out.
+    """The changes of ``table`` after that sequence, oldest first, without those of ``UNFOLLOWED``.
 
     Raises InvariantBroken when snapshots have been expired that a consumer still needed.
     """
@@ -158,7 +188,7 @@ def changes_since(table: Table, sequence: int) -> list[Change]:
             break
         oldest = snapshot
         change = _change(snapshot)
-        if change.mode is not Mode.MAINTENANCE and change.days:
+        if change.mode not in UNFOLLOWED and change.days:
             found.append(change)
     else:
         _require_kept(table, oldest, sequence)

@@ -24,6 +24,8 @@ from pyiceberg.table.snapshots import Snapshot
 from k2_lake.tables import name_of
 from k2_market.errors import InvariantBroken
 
+_EPOCH = date(1970, 1, 1).toordinal()
+
 
 @dataclass(frozen=True)
 class Files:
@@ -64,6 +66,11 @@ def of_day(day_column: str, day: date, exchanges: Iterable[str] | None = None) -
 def between(column: str, start: datetime, end: datetime) -> BooleanExpression:
     """The filter for instants in [start, end)."""
     return And(GreaterThanOrEqual(column, start.isoformat()), LessThan(column, end.isoformat()))
+
+
+def day_of_file(file: DataFile) -> date:
+    """The day of a file's rows, in a table that is partitioned by days."""
+    return date.fromordinal(_EPOCH + file.partition[0])
 
 
 def planned(

@@ -27,6 +27,11 @@ class Verdict:
     figures: Figures
 
 
+def retired_verdict(dropped: str) -> Verdict:
+    """Of a day that cannot be judged, for retention has dropped what it would be compared with."""
+    return Verdict(True, {"retired": dropped})
+
+
 @dataclass(frozen=True)
 class Scope:
     """The rows to look at: those committed to ``table`` after ``since``, or all of ``day``."""

@@ -27,6 +27,7 @@ from k2_lake.history import (
     snapshot_at,
 )
 from k2_lake.results import StepResult
+from k2_lake.retained import require_held, retained
 from k2_lake.scan import Files, appended, of_day, planned
 from k2_lake.tables import REJECTED_TABLE, bronze_name, silver_name
 from k2_market.errors import CommitConflict, InvariantBroken
@@ -104,7 +105,7 @@ def refine_day(
     """Parse all frames that arrived on ``day`` anew and replace the day in both tables.
 
     Frames not parsed yet are parsed first, so that none is parsed twice. Figures as of ``refine``,
-    for the day.
+    for the day. Raises DayRetired when bronze no longer holds the day.
     """
     refine(lake, engine, exchange, kind, parse)
     return _replace_day(lake, engine, exchange, kind, parse, day)
@@ -116,6 +117,7 @@ def _replace_day(
 ) -> StepResult:
     source = bronze_name(exchange, kind)
     bronze, silver = lake.table(source), lake.table(silver_name(exchange, kind))
+    require_held(bronze, day, of=silver_name(exchange, kind))
     through = consumed(silver).get(source, Consumed())
     # As of what silver has consumed: frames that came since are the next tick's, not this day's.
     frames = planned(
@@ -138,6 +140,7 @@ def _replace_day(
         days=days,
         sources={source: through},
         figures=totals,
+        extra=retained(silver).with_restored(day).to_extra(),
     )
     return StepResult.of(silver, before=before, changed=True, figures=totals)
 

@@ -20,6 +20,7 @@ K2Error
 ├── LakeError             tables
 │   ├── CommitConflict*   another writer was first
 │   ├── SchemaMismatch
+│   ├── DayRetired        a day cannot be computed anew: what it was made of was dropped
 │   ├── LakeUnavailable   the catalog or the store cannot be reached or read
 │   └── QueryRefused      SQL that writes or reaches outside the lake
 └── InvariantBroken       figures that must agree do not
@@ -128,6 +129,10 @@ class CommitConflict(LakeError):
 
 class SchemaMismatch(LakeError):
     """A table's columns are not those of its record."""
+
+
+class DayRetired(LakeError):
+    """A day was to be computed anew from a source that no longer holds it."""
 
 
 class LakeUnavailable(LakeError):

@@ -9,13 +9,12 @@ import pytest
 
 from k2_lake.audit import (
     gold_reconciled,
-    minutes_reconciled,
     offsets_contiguous,
     offsets_recorded,
-    rollup_reconciled,
     silver_reconciled,
 )
 from k2_lake.bronze import begin_epoch
+from k2_lake.candle_audit import minutes_reconciled, rollup_reconciled
 from k2_lake.commit import commit
 from k2_lake.history import Mode, head_sequence, lineage
 from k2_lake.scope import Scope
