@@ -33,7 +33,6 @@ from k2_lake.audit import (
     gold_reconciled,
     offsets_contiguous,
     offsets_recorded,
-    rejected_of_day,
     silver_reconciled,
 )
 from k2_lake.candle_audit import minutes_reconciled, rollup_reconciled
@@ -44,6 +43,7 @@ from k2_lake.duckdb_engine import DuckDBEngine
 from k2_lake.engine import Engine
 from k2_lake.gold import merge
 from k2_lake.history import Consumed, Mode, head_sequence
+from k2_lake.letters import rejected_of_day
 from k2_lake.scope import Scope, Verdict
 from k2_lake.silver import refine
 from k2_lake.tables import TABLES, TRADES_TABLE, bronze_name, candle_name, silver_name

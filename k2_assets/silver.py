@@ -8,8 +8,8 @@ from k2_assets.days import day_of
 from k2_assets.resources import LakeResource, duckdb_engine
 from k2_assets.tables import Result, is_tick, table_asset, told
 from k2_feeds.parsing.frames import Parsed, parse
-from k2_lake.audit import rejected_of_day
 from k2_lake.history import head_sequence
+from k2_lake.letters import rejected_of_day
 from k2_lake.results import StepResult
 from k2_lake.silver import refine, refine_day
 from k2_lake.tables import REJECTED_TABLE, bronze_name, silver_name

@@ -28,10 +28,10 @@ from k2_cli.instance import make_ready
 from k2_feeds.kafka.broker import start_broker
 from k2_feeds.kafka.cluster import KafkaSettings, from_environment
 from k2_feeds.kafka.producer import FrameProducer
-from k2_lake.audit import rejected_since
 from k2_lake.catalog import Lake, LakeSettings
 from k2_lake.duckdb_engine import DuckDBEngine
 from k2_lake.history import head_sequence
+from k2_lake.letters import rejected_since
 from k2_lake.tables import REJECTED_TABLE, bronze_name, candle_name, gold_name, silver_name
 from k2_market.errors import K2Error
 from k2_market.exchanges import EXCHANGES

@@ -17,9 +17,9 @@ from k2_cli.letters import Asked, DeadLetterOffice
 from k2_feeds.kafka.producer import FrameProducer
 from k2_feeds.parsing.frames import parse
 from k2_lake.catalog import Lake
+from k2_lake.parsed import Parse
 from k2_lake.second_parse import Replayed
 from k2_lake.second_parse import replay as parse_again
-from k2_lake.silver import Parse
 from k2_market.errors import HomeInUse
 from k2_market.kinds import Kind
 from k2_sensors.touched_days import pending

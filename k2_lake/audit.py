@@ -7,27 +7,35 @@ the files hold. Where retention has dropped one of the two, the verdict agrees a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 
 import pyarrow.compute as pc
-from pyiceberg.expressions import And, EqualTo, GreaterThanOrEqual, LessThanOrEqual
+from pyiceberg.expressions import And, EqualTo, GreaterThanOrEqual, In, LessThanOrEqual
 from pyiceberg.table.snapshots import Snapshot
 
 from k2_lake.aggregates import overlaps
 from k2_lake.bronze import KAFKA, position
 from k2_lake.catalog import Lake
 from k2_lake.engine import Engine
-from k2_lake.history import FIGURES, Change, Consumed, Mode, changes_since, consumed, snapshot_at
+from k2_lake.history import (
+    FIGURES,
+    Change,
+    Consumed,
+    Mode,
+    changes_since,
+    commits_since,
+    consumed,
+    snapshot_at,
+)
 from k2_lake.retained import ONE_DAY, gone, retained, silver_gone
-from k2_lake.scan import Files, appended, of_day, planned
+from k2_lake.scan import Files, of_day, planned
 from k2_lake.scope import Scope, Verdict, retired_verdict
 from k2_lake.tables import (
     REJECTED_TABLE,
     bronze_name,
     name_of,
     silver_name,
-    table_def,
 )
 from k2_market.exchanges import EXCHANGES
 from k2_market.kinds import Kind
@@ -62,12 +70,13 @@ select (select count(*) from frames) as frames, (select count(*) from told) as r
 def offsets_contiguous(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
     """Every offset of a span is there once, by epoch and partition.
 
-    Over a whole day its span counts with what other days hold of it: at midnight neighbouring
+    Over whole days their span counts with what other days hold of it: at midnight neighbouring
     offsets fall on different days.
     """
-    files = scope.files(lake)
+    recomputed = _recomputed_days(lake, scope)
+    files = _held_or_added(lake, scope, recomputed)
     spans = engine.query(_SPANS, {"frames": files})
-    if scope.since is None and spans.num_rows:
+    if (scope.since is None or recomputed) and spans.num_rows:
         table = lake.table(scope.table)
         first, last = pc.min(spans["first"]).as_py(), pc.max(spans["last"]).as_py()
         within = And(
@@ -90,17 +99,41 @@ def offsets_contiguous(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
     )
 
 
+def _held_or_added(lake: Lake, scope: Scope, recomputed: frozenset[date]) -> Files:
+    """The frames in scope; where days were replaced, all that the days touched hold now.
+
+    What was added and then rolled back is not there any more, and what came again is there once.
+    """
+    if not recomputed:
+        return scope.files(lake)
+    days = sorted(_days(scope.changes(lake)))
+    return planned(lake.table(scope.table), RAW_FRAME.schema, In("ingest_date", days))
+
+
+def _recomputed_days(lake: Lake, scope: Scope) -> frozenset[date]:
+    return _recomputed(scope.changes(lake))
+
+
+def _recomputed(changes: Iterable[Change]) -> frozenset[date]:
+    return _days(c for c in changes if c.mode is Mode.RECOMPUTE)
+
+
+def _days(changes: Iterable[Change]) -> frozenset[date]:
+    return frozenset(day for change in changes for day in change.days)
+
+
 def offsets_recorded(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
-    """The offsets that commits recorded span the rows they carry, and no row lies beyond them."""
+    """The offsets that appends recorded span the rows they carry, and no row lies beyond them."""
     spans = rows = 0
-    for change in scope.changes(lake):
+    for change in _appends(scope.changes(lake)):
         kafka = json.loads(_properties(change.snapshot).get(KAFKA, '{"next": {}}'))
         spans += sum(int(end) - int(kafka["start"][p]) for p, end in kafka["next"].items())
         rows += _added(change.snapshot)
     at = position(lake.table(scope.table))
+    files = _held_or_added(lake, scope, _recomputed_days(lake, scope))
     beyond = sum(
         1
-        for s in engine.query(_SPANS, {"frames": scope.files(lake)}).to_pylist()
+        for s in engine.query(_SPANS, {"frames": files}).to_pylist()
         if at is None
         or s["epoch"] > at.epoch
         or (s["epoch"] == at.epoch and s["last"] >= at.offsets.get(s["kafka_partition"], 0))
@@ -117,32 +150,40 @@ def silver_reconciled(
     """Frames of bronze = frames told, and rows told = rows stored.
 
     Every frame is rows, rejected, control or of another channel; silver's own commit proves it.
-    Over a whole day the rows themselves are compared with the frames they came from.
+    Over a whole day the rows themselves are compared with the frames they came from, as they are
+    for the days that bronze had computed anew.
     """
     if scope.since is None:
-        return _told_once(lake, engine, scope, exchange, kind)
+        return _told_once(lake, engine, scope.day, exchange, kind)
     source = bronze_name(exchange, kind)
     bronze, silver = lake.table(source), lake.table(scope.table)
     start = consumed(silver, scope.since).get(source, Consumed()).through
     through = consumed(silver).get(source, Consumed()).through
-    ticks = [c for c in scope.changes(lake) if c.mode is Mode.APPEND]
+    # Also those without rows: of frames that were all rejected, or carried no market data.
+    ticks = _appends(commits_since(silver, scope.since))
     figures = _sum_figures(ticks)
-    frames = sum(_added(c.snapshot) for c in changes_since(bronze, start) if c.sequence <= through)
+    followed = [c for c in changes_since(bronze, start) if c.sequence <= through]
+    frames = sum(_added(c.snapshot) for c in _appends(followed))
     stored = sum(_added(c.snapshot) for c in ticks)
+    days = sorted(_recomputed(followed))
+    anew = {d: _told_once(lake, engine, d, exchange, kind) for d in days}
     return Verdict(
-        figures.get("frames", 0) == frames and figures.get(kind, 0) == stored,
-        {"bronze_frames": frames, **figures, "rows_added": stored},
+        figures.get("frames", 0) == frames
+        and figures.get(kind, 0) == stored
+        and all(verdict.agrees for verdict in anew.values()),
+        {"bronze_frames": frames, **figures, "rows_added": stored}
+        | {f"{day} {name}": n for day, v in anew.items() for name, n in v.figures.items()},
     )
 
 
-def _told_once(lake: Lake, engine: Engine, scope: Scope, exchange: str, kind: Kind) -> Verdict:
+def _told_once(lake: Lake, engine: Engine, day: date, exchange: str, kind: Kind) -> Verdict:
     source = bronze_name(exchange, kind)
-    bronze, silver = lake.table(source), lake.table(scope.table)
-    if dropped := gone([bronze, silver], scope.day):
+    bronze, silver = lake.table(source), lake.table(silver_name(exchange, kind))
+    if dropped := gone([bronze, silver], day):
         return retired_verdict(dropped)
     through = consumed(silver).get(source, Consumed()).through
-    arrived, rejected = of_day("ingest_date", scope.day), lake.table(REJECTED_TABLE)
-    refused = And(of_day("ingest_date", scope.day, [exchange]), EqualTo("kind", str(kind)))
+    arrived, rejected = of_day("ingest_date", day), lake.table(REJECTED_TABLE)
+    refused = And(of_day("ingest_date", day, [exchange]), EqualTo("kind", str(kind)))
     at = snapshot_at(bronze, through)
     frames = planned(bronze, RAW_FRAME.schema, arrived, at) if at else Files(RAW_FRAME.schema, ())
     [told] = engine.query(
@@ -200,33 +241,6 @@ def gold_reconciled(lake: Lake, engine: Engine, scope: Scope, kind: Kind) -> Ver
     )
 
 
-def rejected_of_day(lake: Lake, engine: Engine, day: date) -> dict[str, int]:
-    """How many rows of the day were rejected, by exchange and reason: ``binance: bad_decimal``."""
-    table = lake.table(REJECTED_TABLE)
-    schema = table_def(REJECTED_TABLE).schema
-    return _by_reason(engine, planned(table, schema, of_day("ingest_date", day)))
-
-
-def rejected_since(lake: Lake, engine: Engine, sequence: int) -> dict[str, int]:
-    """How many rows were rejected after that sequence of the table, by exchange and reason.
-
-    Rows that a recompute of their day wrote again are not counted again.
-    """
-    table = lake.table(REJECTED_TABLE)
-    changes = changes_since(table, sequence)
-    snapshots = [c.snapshot for c in changes if c.mode is Mode.APPEND]
-    return _by_reason(engine, appended(table, snapshots, table_def(REJECTED_TABLE).schema))
-
-
-def _by_reason(engine: Engine, files: Files) -> dict[str, int]:
-    counted = engine.query(
-        "select exchange || ': ' || reason as what, count(*) as n"
-        " from rejected group by 1 order by 1",
-        {"rejected": files},
-    )
-    return {r["what"]: r["n"] for r in counted.to_pylist()}
-
-
 def _properties(snapshot: Snapshot) -> Mapping[str, str]:
     return {} if snapshot.summary is None else snapshot.summary.additional_properties
 
@@ -237,6 +251,10 @@ def _added(snapshot: Snapshot) -> int:
 
 def _deleted(snapshot: Snapshot) -> int:
     return int(_properties(snapshot).get("deleted-records", 0))
+
+
+def _appends(changes: Iterable[Change]) -> list[Change]:
+    return [change for change in changes if change.mode is Mode.APPEND]
 
 
 def _sum_figures(changes: list[Change]) -> dict[str, int]:

@@ -181,17 +181,18 @@ def changes_since(table: Table, sequence: int) -> list[Change]:
 
     Raises InvariantBroken when snapshots have been expired that a consumer still needed.
     """
+    return [c for c in commits_since(table, sequence) if c.mode not in UNFOLLOWED and c.days]
+
+
+def commits_since(table: Table, sequence: int) -> list[Change]:
+    """All commits of ``table`` after that sequence, oldest first. Raises as ``changes_since``."""
     found: list[Change] = []
-    oldest = None
     for snapshot in lineage(table):
         if (snapshot.sequence_number or 0) <= sequence:
             break
-        oldest = snapshot
-        change = _change(snapshot)
-        if change.mode not in UNFOLLOWED and change.days:
-            found.append(change)
+        found.append(_change(snapshot))
     else:
-        _require_kept(table, oldest, sequence)
+        _require_kept(table, found[-1].snapshot if found else None, sequence)
     return found[::-1]
 
 

@@ -19,8 +19,9 @@ from pyiceberg.expressions import (
 
 from k2_lake.catalog import Lake
 from k2_lake.engine import Engine, Input, statement
+from k2_lake.history import Mode, changes_since
 from k2_lake.read_sql import existing_table
-from k2_lake.scan import Files, planned
+from k2_lake.scan import Files, appended, of_day, planned
 from k2_lake.tables import REJECTED_TABLE
 from k2_market.records import REJECTED
 
@@ -119,6 +120,32 @@ def counts(lake: Lake, engine: Engine, wanted: Wanted) -> pa.Table:
         " order by letters desc, exchange, kind, reason"
     )
     return engine.query(sql, _inputs(lake, wanted))
+
+
+def rejected_of_day(lake: Lake, engine: Engine, day: date) -> dict[str, int]:
+    """How many rows of the day were rejected, by exchange and reason: ``binance: bad_decimal``."""
+    table = lake.table(REJECTED_TABLE)
+    return _by_reason(engine, planned(table, REJECTED.schema, of_day("ingest_date", day)))
+
+
+def rejected_since(lake: Lake, engine: Engine, sequence: int) -> dict[str, int]:
+    """How many rows were rejected after that sequence of the table, by exchange and reason.
+
+    Rows that a recompute of their day wrote again are not counted again.
+    """
+    table = lake.table(REJECTED_TABLE)
+    changes = changes_since(table, sequence)
+    snapshots = [c.snapshot for c in changes if c.mode is Mode.APPEND]
+    return _by_reason(engine, appended(table, snapshots, REJECTED.schema))
+
+
+def _by_reason(engine: Engine, files: Files) -> dict[str, int]:
+    counted = engine.query(
+        "select exchange || ': ' || reason as what, count(*) as n"
+        " from rejected group by 1 order by 1",
+        {"rejected": files},
+    )
+    return {r["what"]: r["n"] for r in counted.to_pylist()}
 
 
 def batches(lake: Lake, engine: Engine, wanted: Wanted, at_most: int) -> Iterator[Batch]:

@@ -17,7 +17,7 @@ from datetime import date, timedelta
 from pyiceberg.expressions import And, LessThan
 from pyiceberg.table import Table
 
-from k2_lake.history import RETAINED, carried_value
+from k2_lake.history import RETAINED, Change, carried_value
 from k2_lake.scan import of_day, planned
 from k2_lake.tables import name_of
 from k2_market.errors import DayRetired
@@ -65,7 +65,15 @@ class Retained:
 
 def retained(table: Table) -> Retained:
     """The days that ``table`` holds, as its lineage says."""
-    value = carried_value(table, RETAINED)
+    return _retained(carried_value(table, RETAINED))
+
+
+def retained_after(change: Change) -> Retained:
+    """The days that a table held once this change of it was made."""
+    return _retained(change.properties.get(RETAINED))
+
+
+def _retained(value: str | None) -> Retained:
     if value is None:
         return Retained()
     found = json.loads(value)

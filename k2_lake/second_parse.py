@@ -30,8 +30,9 @@ from k2_lake.commit import commit, retry_conflicts
 from k2_lake.engine import Engine, statement
 from k2_lake.history import Consumed, Mode, consumed, distinct_days, snapshot_at
 from k2_lake.letters import Batch, Wanted, batches
+from k2_lake.parsed import Parse, Parsed, parsed_figures
 from k2_lake.scan import Files, of_day, planned
-from k2_lake.silver import FRAMES_PER_COMMIT, Parse, Parsed, parsed_figures
+from k2_lake.silver import FRAMES_PER_COMMIT
 from k2_lake.tables import REJECTED_TABLE, bronze_name, silver_name
 from k2_market.kinds import Kind
 from k2_market.records import RAW_FRAME, REJECTED

@@ -1,17 +1,18 @@
 """Silver: frames of bronze parsed into rows; what breaks a rule goes to ``silver.rejected``.
 
-The parser is given: it belongs to the feeds. A tick parses what bronze has gained; a recompute
-parses a day of arrival anew and replaces it.
+A tick follows the changes of bronze: it parses what bronze has gained, and replaces the days of
+arrival that bronze had computed anew. A recompute parses a day of arrival anew and replaces it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
-from typing import Protocol
 
 import pyarrow as pa
-from pyiceberg.expressions import And, EqualTo
+from pyiceberg.expressions import And, EqualTo, In
+from pyiceberg.table import Table
 
 from k2_lake.catalog import Lake
 from k2_lake.commit import commit, retry_conflicts
@@ -26,77 +27,55 @@ from k2_lake.history import (
     head_sequence,
     snapshot_at,
 )
+from k2_lake.parsed import Parse, Parsed, parsed_figures
 from k2_lake.results import StepResult
-from k2_lake.retained import require_held, retained
+from k2_lake.retained import require_held, retained, retained_after
 from k2_lake.scan import Files, appended, of_day, planned
-from k2_lake.tables import REJECTED_TABLE, bronze_name, silver_name
-from k2_market.errors import CommitConflict, InvariantBroken
+from k2_lake.tables import REJECTED_TABLE, bronze_name, name_of, silver_name
+from k2_market.errors import CommitConflict
 from k2_market.kinds import Kind
 from k2_market.records import RAW_FRAME, REJECTED
 
 FRAMES_PER_COMMIT = 500_000
 
 
-class Parsed(Protocol):
-    """What a parser makes of a batch of frames."""
+@dataclass(frozen=True)
+class _Batch:
+    """Frames parsed for one commit, and up to where it brings silver.
 
-    @property
-    def rows(self) -> pa.Table:
-        """Rows of the kind's record."""
-        ...
+    ``replaced`` are the days of arrival whose rows it takes the place of; none where it adds.
+    """
 
-    @property
-    def rejected(self) -> pa.Table:
-        """Rows of the Rejected record."""
-        ...
-
-    @property
-    def control(self) -> int:
-        """Frames that carry no market data."""
-        ...
-
-    @property
-    def other(self) -> int:
-        """Frames of channels that are not kept."""
-        ...
-
-
-Parse = Callable[[pa.Table], Parsed]
+    parts: Sequence[Parsed]
+    figures: Mapping[str, int]
+    through: Consumed
+    replaced: frozenset[date]
 
 
 @retry_conflicts
 def refine(lake: Lake, engine: Engine, exchange: str, kind: Kind, parse: Parse) -> StepResult:
-    """Parse what bronze has gained since the last time, whatever day it arrived on.
+    """Follow what became of bronze since the last time, change by change.
 
-    Figures: frames, rows (by the name of the kind), rejected, control, other. Raises
-    InvariantBroken when a frame is unaccounted for.
+    What it gained is parsed and added, whatever day it arrived on; the days of arrival that it had
+    computed anew are replaced by what it then held of them. Figures: frames, rows (by the name of
+    the kind), rejected, control, other. Raises InvariantBroken when a frame is unaccounted for.
     """
     source = bronze_name(exchange, kind)
     bronze, silver = lake.table(source), lake.table(silver_name(exchange, kind))
-    rejected = lake.table(REJECTED_TABLE)
     done = consumed(silver).get(source, Consumed())
-    noted = consumed(rejected).get(source, Consumed()).through
+    noted = _noted(lake, source)
     before = head_sequence(silver)
     totals = parsed_figures(kind, 0, ())
     for group in _groups(changes_since(bronze, done.through), cut_after=noted):
-        files = appended(bronze, [c.snapshot for c in group], RAW_FRAME.schema)
-        parsed = parse(_frames(engine, files))
-        figures = parsed_figures(kind, files.rows, [parsed])
-        through = Consumed(group[-1].sequence)
-        if through.through > noted and parsed.rejected.num_rows:
-            if not _note_rejected(lake, source, parsed.rejected, noted, through):
-                raise _overtaken(exchange, kind)
-            noted = through.through
-        commit(
-            silver,
-            add=[parsed.rows],
-            mode=Mode.APPEND,
-            days=distinct_days(parsed.rows[kind.record.day]),
-            sources={source: through},
-            figures=figures,
-        )
-        totals = {k: n + figures[k] for k, n in totals.items()}
-    return StepResult.of(silver, before=before, changed=totals["frames"] > 0, figures=totals)
+        files, replaced = _changed(bronze, group)
+        batch = _parsed(engine, kind, parse, files, Consumed(group[-1].sequence), replaced)
+        if batch.through.through > noted:
+            noted = _with_rejected(lake, exchange, kind, batch, noted)
+        _commit(engine, silver, source, kind, batch)
+        totals = {k: n + batch.figures[k] for k, n in totals.items()}
+    return StepResult.of(
+        silver, before=before, changed=head_sequence(silver) > before, figures=totals
+    )
 
 
 def refine_day(
@@ -104,8 +83,8 @@ def refine_day(
 ) -> StepResult:
     """Parse all frames that arrived on ``day`` anew and replace the day in both tables.
 
-    Frames not parsed yet are parsed first, so that none is parsed twice. Figures as of ``refine``,
-    for the day. Raises DayRetired when bronze no longer holds the day.
+    Changes of bronze not followed yet are followed first, so that no frame is parsed twice.
+    Figures as of ``refine``, for the day. Raises DayRetired when bronze no longer holds the day.
     """
     refine(lake, engine, exchange, kind, parse)
     return _replace_day(lake, engine, exchange, kind, parse, day)
@@ -119,92 +98,133 @@ def _replace_day(
     bronze, silver = lake.table(source), lake.table(silver_name(exchange, kind))
     require_held(bronze, day, of=silver_name(exchange, kind))
     through = consumed(silver).get(source, Consumed())
+    noted = _noted(lake, source)
+    if noted > through.through:
+        raise CommitConflict(f"{name_of(silver)}: another run is parsing the same frames")
     # As of what silver has consumed: frames that came since are the next tick's, not this day's.
-    frames = planned(
-        bronze, RAW_FRAME.schema, of_day("ingest_date", day), snapshot_at(bronze, through.through)
-    )
-    old = planned(silver, kind.record.schema, of_day("ingest_date", day))
-    parsed = [(part.rows, parse(_frames(engine, part))) for part in _parts(frames)]
+    at = snapshot_at(bronze, through.through)
+    frames = Files(RAW_FRAME.schema, ())
+    if at is not None:
+        frames = planned(bronze, RAW_FRAME.schema, of_day("ingest_date", day), at)
+    batch = _parsed(engine, kind, parse, frames, through, frozenset([day]))
     before = head_sequence(silver)
-    totals = parsed_figures(kind, sum(rows for rows, _ in parsed), [part for _, part in parsed])
-    if not _replace_rejected(lake, exchange, kind, day, through, [p.rejected for _, p in parsed]):
-        raise _overtaken(exchange, kind)
-    days = set(_old_days(engine, kind, old)).union(
-        *(distinct_days(p.rows[kind.record.day]) for _, p in parsed)
-    )
+    _with_rejected(lake, exchange, kind, batch, noted)
+    _commit(engine, silver, source, kind, batch)
+    return StepResult.of(silver, before=before, changed=True, figures=batch.figures)
+
+
+def _changed(bronze: Table, group: Sequence[Change]) -> tuple[Files, frozenset[date]]:
+    """The frames that these changes added; or what bronze held of the days recomputed, and those.
+
+    A day of which bronze then held only a rest is not among them: silver keeps what it has.
+    """
+    last = group[-1]
+    if last.mode is not Mode.RECOMPUTE:
+        return appended(bronze, [c.snapshot for c in group], RAW_FRAME.schema), frozenset()
+    then = retained_after(last)
+    days = frozenset(day for day in last.days if then.holds(day))
+    if not days:
+        return Files(RAW_FRAME.schema, ()), days
+    which = In("ingest_date", sorted(days))
+    return planned(bronze, RAW_FRAME.schema, which, last.snapshot.snapshot_id), days
+
+
+def _parsed(
+    engine: Engine,
+    kind: Kind,
+    parse: Parse,
+    files: Files,
+    through: Consumed,
+    replaced: frozenset[date],
+) -> _Batch:
+    parts = [parse(_frames(engine, part)) for part in _parts(files)]
+    return _Batch(parts, parsed_figures(kind, files.rows, parts), through, replaced)
+
+
+def _commit(engine: Engine, silver: Table, source: str, kind: Kind, batch: _Batch) -> None:
+    """Add the rows, or put them in the place of those of the days of arrival replaced."""
+    record = kind.record
+    days = {d for p in batch.parts for d in distinct_days(p.rows[record.day])}
+    old = Files(record.schema, ())
+    if batch.replaced:
+        old = planned(silver, record.schema, In("ingest_date", sorted(batch.replaced)))
+        days |= set(_old_days(engine, kind, old))
     commit(
         silver,
-        add=[p.rows for _, p in parsed],
+        add=[p.rows for p in batch.parts],
         remove=old.files,
-        mode=Mode.RECOMPUTE,
+        mode=Mode.RECOMPUTE if batch.replaced else Mode.APPEND,
         days=days,
-        sources={source: through},
-        figures=totals,
-        extra=retained(silver).with_restored(day).to_extra(),
+        sources={source: batch.through},
+        figures=batch.figures,
+        extra=_restored(silver, batch.replaced),
     )
-    return StepResult.of(silver, before=before, changed=True, figures=totals)
+
+
+def _restored(silver: Table, days: Iterable[date]) -> dict[str, str]:
+    """What the commit says that silver holds: days that were replaced, all of what there was."""
+    held = retained(silver)
+    for day in days:
+        held = held.with_restored(day)
+    return held.to_extra()
+
+
+def _noted(lake: Lake, source: str) -> int:
+    """Up to which sequence of the source its rejected rows are on record."""
+    return consumed(lake.table(REJECTED_TABLE)).get(source, Consumed()).through
+
+
+def _with_rejected(lake: Lake, exchange: str, kind: Kind, batch: _Batch, noted: int) -> int:
+    """Up to where the source is noted with the batch's rejected rows. Raises CommitConflict."""
+    now = _note_rejected(lake, exchange, kind, batch, noted)
+    if now is None:
+        raise CommitConflict(
+            f"{silver_name(exchange, kind)}: another run is parsing the same frames"
+        )
+    return now
 
 
 @retry_conflicts
-def _note_rejected(lake: Lake, source: str, rows: pa.Table, noted: int, through: Consumed) -> bool:
-    """Whether the rows were added: not when the source is no longer noted up to ``noted``.
+def _note_rejected(lake: Lake, exchange: str, kind: Kind, batch: _Batch, noted: int) -> int | None:
+    """Bring the rejected rows to those of the batch; None where ``noted`` holds no longer.
 
     All exchanges write this table, so a lost race is retried, but not over another run's rows.
     """
-    table = lake.table(REJECTED_TABLE)
+    source, table = bronze_name(exchange, kind), lake.table(REJECTED_TABLE)
     if consumed(table).get(source, Consumed()).through != noted:
-        return False
+        return None
+    rows = [p.rejected for p in batch.parts if p.rejected.num_rows]
+    old = Files(REJECTED.schema, ())
+    if batch.replaced:
+        of_source = And(EqualTo("exchange", exchange), EqualTo("kind", str(kind)))
+        arrived = In("ingest_date", sorted(batch.replaced))
+        old = planned(table, REJECTED.schema, And(arrived, of_source))
+    if not rows and not old.files:
+        return noted
     commit(
         table,
-        add=[rows],
-        mode=Mode.APPEND,
-        days=distinct_days(rows["ingest_date"]),
-        sources={**consumed(table), source: through},
-        figures={"rejected": rows.num_rows},
-    )
-    return True
-
-
-@retry_conflicts
-def _replace_rejected(
-    lake: Lake, exchange: str, kind: Kind, day: date, through: Consumed, parts: list[pa.Table]
-) -> bool:
-    """Whether the day was replaced: not when rows of frames beyond ``through`` stand in it."""
-    table = lake.table(REJECTED_TABLE)
-    noted = consumed(table).get(bronze_name(exchange, kind), Consumed())
-    if noted.through > through.through:
-        return False
-    old = planned(
-        table,
-        REJECTED.schema,
-        And(of_day("ingest_date", day, [exchange]), EqualTo("kind", str(kind))),
-    )
-    if not old.files and not any(p.num_rows for p in parts):
-        return True
-    commit(
-        table,
-        add=parts,
+        add=rows,
         remove=old.files,
-        mode=Mode.RECOMPUTE,
-        days=[day],
-        sources=consumed(table),
-        figures={"rejected": sum(p.num_rows for p in parts)},
+        mode=Mode.RECOMPUTE if batch.replaced else Mode.APPEND,
+        days=batch.replaced or {d for part in rows for d in distinct_days(part["ingest_date"])},
+        sources={**consumed(table), source: batch.through},
+        figures={"rejected": batch.figures["rejected"]},
     )
-    return True
-
-
-def _overtaken(exchange: str, kind: Kind) -> CommitConflict:
-    return CommitConflict(f"{silver_name(exchange, kind)}: another run has parsed the same frames")
+    return batch.through.through
 
 
 def _groups(changes: list[Change], cut_after: int) -> Iterator[list[Change]]:
     """Consecutive changes, small enough for one commit; none reaches across ``cut_after``.
 
-    The cut is where a killed run had noted its rejected rows but not yet its trades.
+    The cut is where a killed run had noted its rejected rows but not yet its trades. A recompute
+    is always alone.
     """
     group: list[Change] = []
     rows = 0
     for change in changes:
+        if group and Mode.RECOMPUTE in (change.mode, group[-1].mode):
+            yield group
+            group, rows = [], 0
         summary = change.snapshot.summary
         added = int(summary.additional_properties.get("added-records", 0)) if summary else 0
         if group and rows + added > FRAMES_PER_COMMIT:
@@ -236,31 +256,6 @@ def _frames(engine: Engine, files: Files) -> pa.Table:
     inputs: dict[str, Input] = {"frames": files}
     order = ", ".join(RAW_FRAME.order)
     return engine.query(f"select * from frames order by {order}", inputs, RAW_FRAME.schema)
-
-
-def parsed_figures(kind: Kind, frames: int, parts: Sequence[Parsed]) -> dict[str, int]:
-    """Counts of batches; every frame must be rows, rejected, control or other."""
-    told = sum(_told(part) for part in parts)
-    control, other = sum(p.control for p in parts), sum(p.other for p in parts)
-    if told + control + other != frames:
-        raise InvariantBroken(
-            f"{frames} frames were parsed, but {told} gave rows, {control} were control and "
-            f"{other} of other channels: the parser lost or invented some."
-        )
-    return {
-        "frames": frames,
-        str(kind): sum(p.rows.num_rows for p in parts),
-        "rejected": sum(p.rejected.num_rows for p in parts),
-        "control": control,
-        "other": other,
-    }
-
-
-def _told(parsed: Parsed) -> int:
-    """How many frames gave rows, good or rejected."""
-    coordinates = ["epoch", "kafka_partition", "kafka_offset"]
-    both = [parsed.rows.select(coordinates), parsed.rejected.select(coordinates)]
-    return pa.concat_tables(both).group_by(coordinates).aggregate([]).num_rows
 
 
 def _old_days(engine: Engine, kind: Kind, old: Files) -> Iterable[date]:

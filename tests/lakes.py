@@ -17,8 +17,9 @@ from k2_lake.duckdb_engine import DuckDBEngine
 from k2_lake.engine import Engine
 from k2_lake.gaps import find_gaps
 from k2_lake.gold import merge, pending_days
+from k2_lake.parsed import Parse
 from k2_lake.scan import planned
-from k2_lake.silver import Parse, refine, refine_day
+from k2_lake.silver import refine, refine_day
 from k2_lake.tables import TABLES, bronze_name
 from k2_market.kinds import Kind
 from k2_market.timeframes import TIMEFRAMES

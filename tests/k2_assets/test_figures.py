@@ -15,8 +15,8 @@ from k2_assets.tables import asset_key
 from k2_feeds.kafka.broker import EmbeddedBroker, start_broker
 from k2_feeds.kafka.frame import Frame
 from k2_feeds.kafka.producer import FrameProducer
-from k2_lake.audit import rejected_of_day, rejected_since
 from k2_lake.history import head_sequence
+from k2_lake.letters import rejected_of_day, rejected_since
 from k2_lake.tables import candle_name
 from k2_market.errors import BrokerUnavailable
 from k2_market.kinds import Kind

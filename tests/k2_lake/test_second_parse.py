@@ -21,8 +21,9 @@ from k2_lake.commit import commit as real_commit
 from k2_lake.gold import merge, pending_days
 from k2_lake.history import head_sequence
 from k2_lake.letters import Wanted
+from k2_lake.parsed import Parse
 from k2_lake.second_parse import Replayed, replay
-from k2_lake.silver import Parse, refine
+from k2_lake.silver import refine
 from k2_lake.tables import REJECTED_TABLE, TABLES, name_of
 from k2_market.kinds import Kind
 from k2_market.records import REJECTED

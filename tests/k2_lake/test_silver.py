@@ -180,7 +180,7 @@ def test_two_runs_over_the_same_frames_reject_each_row_once(tmp_path: Path) -> N
     driver.receive_frames(mixed())
     calls = []
 
-    def overtaken(frames: pa.Table) -> silver.Parsed:
+    def overtaken(frames: pa.Table) -> Parsed:
         calls.append(frames.num_rows)
         if len(calls) == 1:
             driver.receive_frames(mixed(6))
@@ -206,7 +206,7 @@ def test_a_day_is_not_replaced_over_rejected_rows_of_frames_it_has_not_seen(
         run(driver)
     monkeypatch.setattr("k2_lake.commit.time.sleep", lambda _: None)
     day = ARRIVAL.date()
-    with pytest.raises(CommitConflict, match="another run has parsed the same frames"):
+    with pytest.raises(CommitConflict, match="another run is parsing the same frames"):
         silver._replace_day(driver.lake, driver.engine, "binance", Kind.TRADES, parser(), day)
     assert rejected_offsets(driver) == [3, 4, 9, 10]
     refine_day(driver.lake, driver.engine, "binance", Kind.TRADES, parser(), ARRIVAL.date())
