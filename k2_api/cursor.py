@@ -26,13 +26,17 @@ KeyValue = str | int | datetime
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
-    """The start of the range as it was applied, and the key of the last row of the page."""
+    """The start of the range as it was applied, and the key of the last row of the page.
+
+    ``snapshot`` is the one that the pages are read from, None where each reads the newest.
+    """
 
     start: int | None
     exchange: str
     symbol: str
     at: int
     tie: tuple[int, str] | None = None
+    snapshot: int | None = None
 
     @property
     def start_at(self) -> datetime | None:
@@ -45,7 +49,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
         return (self.exchange, self.symbol, _instant(self.at), *(self.tie or ()))
 
 
-def after(start: datetime | None, key: Sequence[Any]) -> Cursor:
+def after(start: datetime | None, key: Sequence[Any], snapshot: int | None = None) -> Cursor:
     """The cursor behind the row with this key: exchange, symbol, instant and what breaks ties."""
     exchange, symbol, at, *tie = key
     return Cursor(
@@ -54,6 +58,7 @@ def after(start: datetime | None, key: Sequence[Any]) -> Cursor:
         symbol,
         _micros(at),
         (tie[0], tie[1]) if tie else None,
+        snapshot,
     )
 
 
@@ -78,7 +83,7 @@ def decode(text: str, question: str, *, ties: bool) -> Cursor:
         pass
     raise UsageError(
         "cursor: this is not a cursor of this question. Send next_cursor unchanged, with the same "
-        "symbol, exchange, start and end as before; or leave it out to begin anew."
+        "symbol, exchange, start, end and as_of as before; or leave it out to begin anew."
     )
 
 

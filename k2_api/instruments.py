@@ -11,11 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from pyiceberg.expressions import AlwaysTrue, EqualTo
 
 from k2_api import cursor as cursors
-from k2_api.parameters import DEFAULT_LIMIT, MAX_LIMIT, instant
+from k2_api.parameters import AS_OF, DEFAULT_LIMIT, MAX_LIMIT
 from k2_api.queries import row_json
-from k2_api.reader import LakeReader
+from k2_api.reader import LakeReader, Pinned, pinned, read_from
 from k2_api.symbols import require_exchange
 from k2_lake.tables import INSTRUMENTS_TABLE
+from k2_market.instants import instant
 from k2_market.instruments import canonical_symbol
 from k2_market.listing import INSTRUMENT
 
@@ -42,6 +43,7 @@ class InstrumentParameters(BaseModel):
         description="The terms as they were at this instant with a zone, or at this date's "
         "midnight (UTC). Default: those that hold now.",
     )
+    as_of: str | None = AS_OF
     limit: int = Field(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="The most rows of a page.")
     cursor: str | None = Field(
         None, max_length=1024, description="`next_cursor` of the page before, all else unchanged."
@@ -50,8 +52,15 @@ class InstrumentParameters(BaseModel):
     @property
     def question(self) -> str:
         """What a cursor belongs to: everything that was asked but the size of a page."""
-        parts = (INSTRUMENTS_TABLE, self.exchange, self.symbol, self.at)
+        parts = (INSTRUMENTS_TABLE, self.exchange, self.symbol, self.at, self.as_of)
         return msgspec.json.encode(parts).decode()
+
+    @property
+    def after(self) -> cursors.Cursor | None:
+        """Where the page before ended. Raises UsageError."""
+        if self.cursor is None:
+            return None
+        return cursors.decode(self.cursor, self.question, ties=False)
 
 
 @dataclass(frozen=True)
@@ -71,27 +80,28 @@ def page(reader: LakeReader, asked: InstrumentParameters) -> InstrumentPage:
     """
     exchange = require_exchange(asked.exchange)
     at = None if asked.at is None else instant("at", asked.at)
-    where, values = _condition(exchange, at, asked)
+    after = asked.after
+    where, values = _condition(exchange, at, asked, after)
     table = reader.table(INSTRUMENTS_TABLE)
+    state = pinned(table, asked.as_of, None if after is None else after.snapshot)
     pruned = AlwaysTrue() if exchange is None else EqualTo("exchange", exchange)
-    files = reader.plan(INSTRUMENTS_TABLE, table, pruned, (INSTRUMENTS_TABLE, exchange))
+    files = reader.plan(INSTRUMENTS_TABLE, table, pruned, (INSTRUMENTS_TABLE, exchange), state)
     sql = (
         f"select {row_json(INSTRUMENT)} from "
         f"(select * from {{rows}} where {where} order by {_ORDER} limit $limit) order by {_ORDER}"
     )
     found = [str(r[0]) for r in reader.run(sql, files, {**values, "limit": asked.limit + 1}, table)]
     rows, more = found[: asked.limit], len(found) > asked.limit
-    head = None if table is None else table.current_snapshot()
     return InstrumentPage(
-        rows,
-        None if head is None else head.snapshot_id,
-        at,
-        _behind(rows[-1], asked) if more else None,
+        rows, read_from(table, state), at, _behind(rows[-1], asked, state) if more else None
     )
 
 
 def _condition(
-    exchange: str | None, at: datetime | None, asked: InstrumentParameters
+    exchange: str | None,
+    at: datetime | None,
+    asked: InstrumentParameters,
+    after: cursors.Cursor | None,
 ) -> tuple[str, dict[str, Any]]:
     parts, values = [_NOW if at is None else _THEN], {} if at is None else {"at": at}
     found: dict[str, Any] = dict(values)
@@ -101,16 +111,16 @@ def _condition(
     if asked.symbol is not None:
         parts.append(_NAMED)
         found |= {"symbol": canonical_symbol(asked.symbol), "name": asked.symbol.upper()}
-    if asked.cursor is not None:
-        after = cursors.decode(asked.cursor, asked.question, ties=False).key
+    if after is not None:
         names = [f"after_{column}" for column in INSTRUMENT.key]
         parts.append(f"({_ORDER}) > ({', '.join('$' + n for n in names)})")
-        found |= dict(zip(names, after, strict=True))
+        found |= dict(zip(names, after.key, strict=True))
     return " and ".join(parts), found
 
 
-def _behind(row: str, asked: InstrumentParameters) -> str:
+def _behind(row: str, asked: InstrumentParameters, state: Pinned | None) -> str:
     last = msgspec.json.decode(row)
     key = [last[column] for column in INSTRUMENT.key]
     key[2] = datetime.fromisoformat(key[2])
-    return cursors.encode(cursors.after(None, key), asked.question)
+    snapshot = None if state is None else state.snapshot_id
+    return cursors.encode(cursors.after(None, key, snapshot), asked.question)

@@ -5,20 +5,24 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, date, datetime, time
+from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from k2_market.errors import UsageError
+from k2_market.instants import instant
 
 MAX_LIMIT = 10_000
 DEFAULT_LIMIT = 1_000
-YEARS = range(1970, 3000)
 
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-_INSTANT = re.compile(
-    r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?([Zz]|[+-]\d{2}:\d{2})?"
+
+# The parameter of every route that reads a table's rows.
+AS_OF = Field(
+    None,
+    max_length=64,
+    description="The table as it was: a tag, an instant with a zone, or a snapshot id (such as "
+    "`meta.snapshot_id` of an earlier answer). The pages that follow read the same snapshot. "
+    "Default: now.",
 )
 
 
@@ -46,6 +50,7 @@ class RangeParameters(BaseModel):
     end: str | None = Field(
         None, max_length=40, description="Exclusive, written as `start`. Default: open."
     )
+    as_of: str | None = AS_OF
     limit: int = Field(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="The most rows of a page.")
     cursor: str | None = Field(
         None, max_length=1024, description="`next_cursor` of the page before, all else unchanged."
@@ -67,36 +72,3 @@ class RangeParameters(BaseModel):
                 "The range is start inclusive to end exclusive."
             )
         return end
-
-
-def instant(name: str, text: str) -> datetime:
-    """The instant that ``text`` says, in UTC. ``name`` is the parameter's, for the message.
-
-    Raises UsageError for a time without a zone: it would be read differently in every place.
-    """
-    try:
-        if _DATE.fullmatch(text):
-            return _within(name, datetime.combine(date.fromisoformat(text), time.min, tzinfo=UTC))
-        found = _INSTANT.fullmatch(text)
-        if found is None:
-            raise ValueError
-        if found[3] is None:
-            raise UsageError(
-                f"{name}: {text!r} has no zone, so it names no instant. Add Z for UTC, or an "
-                "offset such as +02:00 (in a URL %2B02:00)."
-            )
-        at = datetime.fromisoformat(text.upper()).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise UsageError(
-            f"{name}: {text!r} is not a time. Write 2024-08-08, 2024-08-08T23:55:00Z or "
-            "2024-08-08T23:55:00.123456+02:00 (in a URL + is %2B)."
-        ) from None
-    return _within(name, at)
-
-
-def _within(name: str, at: datetime) -> datetime:
-    if at.year not in YEARS:
-        raise UsageError(
-            f"{name}: the year {at.year} is outside of {YEARS.start} to {YEARS.stop - 1}."
-        )
-    return at

@@ -26,7 +26,7 @@ from pyiceberg.expressions import (
 
 from k2_api import cursor as cursors
 from k2_api.parameters import RangeParameters
-from k2_api.reader import LakeReader
+from k2_api.reader import LakeReader, Pinned, pinned, read_from
 from k2_api.symbols import Listing, SymbolIndex, require_exchange
 from k2_lake.tables import TRADES_TABLE, candle_name
 from k2_market.records import CANDLE, TRADE, Record
@@ -93,10 +93,12 @@ def candles(name: str) -> Feed:
 
 def page(reader: LakeReader, index: SymbolIndex, feed: Feed, asked: RangeParameters) -> Page:
     """One page of ``feed``. Raises UsageError, UnknownName, LakeUnavailable."""
-    wanted = _range(index.listing(), feed, asked)
+    after = _after(feed, asked)
     table = reader.table(feed.table)
-    head = None if table is None else table.current_snapshot()
-    files = reader.plan(feed.table, table, *_pruning(feed, wanted))
+    at = pinned(table, asked.as_of, None if after is None else after.snapshot)
+    listing = index.listing() if at is None else index.listing_at(feed.table, table, at)
+    wanted = _range(listing, feed, asked, after)
+    files = reader.plan(feed.table, table, *_pruning(feed, wanted), at)
     where, values = _condition(feed, wanted)
     order = ", ".join(feed.order)
     sql = (
@@ -110,19 +112,27 @@ def page(reader: LakeReader, index: SymbolIndex, feed: Feed, asked: RangeParamet
     return Page(
         rows,
         feed,
-        None if head is None else head.snapshot_id,
+        read_from(table, at),
         wanted.start,
         wanted.end,
-        _cursor_behind(feed, asked, wanted, rows[-1]) if more else None,
+        _cursor_behind(feed, asked, wanted, rows[-1], at) if more else None,
     )
 
 
-def _range(listing: Listing, feed: Feed, asked: RangeParameters) -> _Range:
+def _after(feed: Feed, asked: RangeParameters) -> cursors.Cursor | None:
+    """Where the page before ended, and what it was read from."""
+    if asked.cursor is None:
+        return None
+    return cursors.decode(asked.cursor, _question(feed, asked), ties=len(feed.order) > 3)
+
+
+def _range(
+    listing: Listing, feed: Feed, asked: RangeParameters, after: cursors.Cursor | None
+) -> _Range:
     exchange = require_exchange(asked.exchange)
     symbol = None if asked.symbol is None else listing.resolve(asked.symbol, exchange)
     start, end = asked.start_at, asked.end_at
-    if asked.cursor is not None:
-        after = cursors.decode(asked.cursor, _question(feed, asked), ties=len(feed.order) > 3)
+    if after is not None:
         return _Range(exchange, symbol, after.start_at, end, after)
     if start is None:
         days = [i.last for i in listing.matching(exchange, symbol)]
@@ -141,15 +151,18 @@ def _default_start(newest: date | None, end: datetime | None, days: int) -> date
 
 def _question(feed: Feed, asked: RangeParameters) -> str:
     """What a cursor belongs to: everything that was asked but the size of a page."""
-    parts = (feed.table, asked.exchange, asked.symbol, asked.start, asked.end)
+    parts = (feed.table, asked.exchange, asked.symbol, asked.start, asked.end, asked.as_of)
     return msgspec.json.encode(parts).decode()
 
 
-def _cursor_behind(feed: Feed, asked: RangeParameters, wanted: _Range, row: str) -> str:
+def _cursor_behind(
+    feed: Feed, asked: RangeParameters, wanted: _Range, row: str, at: Pinned | None
+) -> str:
     last = msgspec.json.decode(row)
     key = [last[c] for c in feed.order]
     key[2] = datetime.fromisoformat(key[2])
-    return cursors.encode(cursors.after(wanted.start, key), _question(feed, asked))
+    snapshot = None if at is None else at.snapshot_id
+    return cursors.encode(cursors.after(wanted.start, key, snapshot), _question(feed, asked))
 
 
 def _pruning(feed: Feed, wanted: _Range) -> tuple[BooleanExpression, Sequence[object]]:

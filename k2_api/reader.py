@@ -10,6 +10,7 @@ import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 
 import duckdb
 from pyiceberg.catalog.sql import IcebergTables
@@ -20,6 +21,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from k2_lake.as_of import AsOf, kept_snapshot, resolve_as_of
 from k2_lake.catalog import CATALOG_NAME, Lake, LakeSettings
 from k2_lake.duckdb_engine import bind
 from k2_lake.read_sql import existing_lake, existing_table
@@ -31,6 +33,37 @@ KEPT_PLANS = 256
 MEMORY = "1GB"
 
 Row = tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """The state of a table that a question is about, None for one before its first snapshot."""
+
+    snapshot_id: int | None
+
+
+def pinned(table: Table | None, as_of: str | None, snapshot: int | None) -> Pinned | None:
+    """The state that ``as_of`` asks for, None where it asks for none.
+
+    ``snapshot`` is the one that the pages before were read from. Raises UsageError, UnknownName.
+    """
+    if as_of is None:
+        return None
+    moment = AsOf.parse(as_of)
+    if table is None:
+        return Pinned(None)
+    if snapshot is not None:
+        return Pinned(kept_snapshot(table, snapshot).snapshot_id)
+    found = resolve_as_of(table, moment)
+    return Pinned(None if found is None else found.snapshot_id)
+
+
+def read_from(table: Table | None, at: Pinned | None) -> int | None:
+    """The snapshot that is read: the pinned one, else the newest; None where there is none."""
+    if at is not None:
+        return at.snapshot_id
+    head = None if table is None else table.current_snapshot()
+    return None if head is None else head.snapshot_id
 
 
 class LakeReader:
@@ -60,18 +93,24 @@ class LakeReader:
         return None if location is None else self._table(name, location)
 
     def plan(
-        self, name: str, table: Table | None, where: BooleanExpression, key: Hashable
+        self,
+        name: str,
+        table: Table | None,
+        where: BooleanExpression,
+        key: Hashable,
+        pinned: Pinned | None = None,
     ) -> Files:
         """The files that may hold rows for which ``where`` is true; ``key`` says the same thing."""
         schema = table_def(name).schema
-        if table is None:
+        if table is None or (pinned is not None and pinned.snapshot_id is None):
             return Files(schema, ())
-        known = (table.metadata_location, key)
+        at = None if pinned is None else pinned.snapshot_id
+        known = (table.metadata_location if at is None else at, key)
         with self._lock:
             if known in self._plans:
                 self._plans.move_to_end(known)
                 return self._plans[known]
-        files = planned(table, schema, where)
+        files = planned(table, schema, where, at)
         with self._lock:
             self._plans[known] = files
             if len(self._plans) > KEPT_PLANS:

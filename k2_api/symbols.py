@@ -7,8 +7,9 @@ whose column bounds name a single instrument is not read at all.
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, cast
 
@@ -19,13 +20,13 @@ from pyiceberg.table import Table
 from pyiceberg.types import PrimitiveType
 from pyiceberg.utils.datetime import days_to_date, micros_to_timestamptz
 
-from k2_api.reader import LakeReader
+from k2_api.reader import LakeReader, Pinned
 from k2_lake.scan import Files
 from k2_lake.tables import TRADES_TABLE
 from k2_market.errors import UnknownName
 from k2_market.exchanges import exchange as known_exchange
 from k2_market.instruments import canonical_symbol
-from k2_market.records import TRADE
+from k2_market.records import CANDLE, TRADE
 
 NAMED_BY = ("exchange", "symbol", "exchange_symbol")
 # Iceberg cuts the bounds of longer texts: equal bounds then do not mean equal values.
@@ -40,6 +41,12 @@ IN_FILE = """
 select exchange, symbol, exchange_symbol, min(trade_date), max(trade_date), count(*)
 from {rows} group by exchange, symbol, exchange_symbol
 """
+# Candles do not tell the exchange's own spelling.
+IN_CANDLES = """
+select exchange, symbol, symbol, min(window_date), max(window_date), count(*)
+from {rows} group by exchange, symbol
+"""
+KEPT_LISTINGS = 32
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,8 @@ class Listing:
     snapshot_id: int | None
     instruments: tuple[Instrument, ...]
     newest: datetime | None
+    spelled: tuple[Instrument, ...] = ()
+    """Others that only tell how an exchange spells a symbol."""
 
     def matching(self, exchange: str | None, symbol: str | None) -> list[Instrument]:
         """The instruments of that exchange and symbol; None is any."""
@@ -82,12 +91,14 @@ class Listing:
         """The canonical symbol that has trades (there). Raises UnknownName."""
         here = self.matching(exchange, None)
         canonical = canonical_symbol(symbol)
-        for i in here:
-            if i.symbol == canonical or i.exchange_symbol.upper() == symbol.upper():
+        elsewhere = [i for i in self.spelled if exchange in (None, i.exchange)]
+        listed = {i.symbol for i in here}
+        for i in (*here, *elsewhere):
+            if i.symbol in listed and (
+                i.symbol == canonical or i.exchange_symbol.upper() == symbol.upper()
+            ):
                 return i.symbol
-        raise UnknownName(
-            "symbol", symbol, {i.symbol for i in here} or ["none, there are no trades"]
-        )
+        raise UnknownName("symbol", symbol, listed or ["none, there are no trades"])
 
 
 class SymbolIndex:
@@ -98,6 +109,7 @@ class SymbolIndex:
         self._lock = threading.Lock()
         self._files: dict[str, tuple[Instrument, ...]] = {}
         self._listing = Listing(None, None, (), None)
+        self._past: OrderedDict[tuple[str, int | None], Listing] = OrderedDict()
 
     def listing(self) -> Listing:
         """The instruments as of now. Raises LakeUnavailable."""
@@ -108,6 +120,29 @@ class SymbolIndex:
             if self._listing.location != table.metadata_location:
                 self._listing = self._read(table)
             return self._listing
+
+    def listing_at(self, name: str, table: Table | None, at: Pinned) -> Listing:
+        """The instruments of a table of trades or candles in a past state, which never change.
+
+        Where the table does not tell how an exchange spells a symbol, the trades of now do.
+        """
+        known = (name, at.snapshot_id)
+        with self._lock:
+            if known not in self._past:
+                files = self._reader.plan(name, table, AlwaysTrue(), "all", at).files
+                rows = [i for f in files for i in self._of_past(name, f, table)]
+                location = None if table is None else table.metadata_location
+                self._past[known] = Listing(location, at.snapshot_id, _merged(rows), None)
+                if len(self._past) > KEPT_LISTINGS:
+                    self._past.popitem(last=False)
+            found = self._past[known]
+        return found if name == TRADES_TABLE else replace(found, spelled=self.listing().instruments)
+
+    def _of_past(self, name: str, file: DataFile, table: Table | None) -> Iterable[Instrument]:
+        if name == TRADES_TABLE and table is not None:
+            return self._files.get(file.file_path) or self._in_file(file, table)
+        rows = self._reader.run(IN_CANDLES, Files(CANDLE.schema, (file,)), {}, table)
+        return [Instrument(*row) for row in rows]  # type: ignore[arg-type]
 
     def _read(self, table: Table) -> Listing:
         files = self._reader.plan(TRADES_TABLE, table, AlwaysTrue(), "all").files

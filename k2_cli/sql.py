@@ -29,6 +29,15 @@ def sql(
         Path | None,
         typer.Option(help="The lake's folder. [K2_HOME, else .k2]", show_default=False),
     ] = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHEN",
+            help="Read the tables as of a tag, an instant (2026-03-01T12:00:00Z) or, where one "
+            "table is read, a snapshot id. [now]",
+            show_default=False,
+        ),
+    ] = None,
     format: Annotated[  # noqa: A002
         Format,
         typer.Option(help="table shows the first rows for reading, the others all rows."),
@@ -44,11 +53,13 @@ def sql(
     Example: k2 sql "select window_start, close from gold.ohlcv_1m order by 1 desc limit 5"
     """
     from k2_cli.output import write_arrow, write_csv, write_json, write_table
+    from k2_lake.as_of import AsOf
     from k2_lake.catalog import LakeSettings
     from k2_lake.read_sql import existing_lake, read_sql
 
     lake = existing_lake(LakeSettings.from_environment(os.environ, home))
-    with read_sql(lake, statement) as result:
+    moment = None if as_of is None else AsOf.parse(as_of)
+    with read_sql(lake, statement, as_of=moment) as result:
         if format is Format.ARROW:
             write_arrow(result, sys.stdout.buffer)
         else:

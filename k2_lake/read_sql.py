@@ -24,9 +24,10 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
+from k2_lake.as_of import AsOf, planned_as_of
 from k2_lake.catalog import Lake, LakeSettings
 from k2_lake.duckdb_engine import bind
-from k2_lake.scan import Files, local_path, planned
+from k2_lake.scan import local_path
 from k2_lake.tables import TABLES, table_def
 from k2_market.errors import LakeUnavailable, QueryRefused, UsageError
 
@@ -86,12 +87,16 @@ def existing_table(lake: Lake, name: str) -> Table | None:
 
 
 @contextmanager
-def read_sql(lake: Lake, sql: str, *, timeout_s: float = TIMEOUT_S) -> Iterator[SqlResult]:
-    """Run one SELECT over the lake's tables as they are now, under their names.
+def read_sql(
+    lake: Lake, sql: str, *, as_of: AsOf | None = None, timeout_s: float = TIMEOUT_S
+) -> Iterator[SqlResult]:
+    """Run one SELECT over the lake's tables as they are now, or were, under their names.
 
-    Every table of ``TABLES`` exists, empty if it was never written. Raises QueryRefused for a
-    statement that would write or reach outside the lake, UsageError for SQL that does not run or
-    takes more than ``timeout_s`` or the memory allowed, LakeUnavailable when files cannot be read.
+    Every table of ``TABLES`` exists, empty if it was never written. ``as_of`` goes for each table
+    that the statement names; a snapshot id is of one table, so it must be the only one. Raises
+    QueryRefused for a statement that would write or reach outside the lake, UsageError for SQL that
+    does not run, takes more than ``timeout_s`` or the memory allowed, or asks for a state that is
+    not kept, LakeUnavailable when files cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix="k2-sql-") as spill:
         connection = duckdb.connect(":memory:", config=_config(spill))
@@ -100,7 +105,9 @@ def read_sql(lake: Lake, sql: str, *, timeout_s: float = TIMEOUT_S) -> Iterator[
         try:
             with _plain_errors(timeout_s):
                 statement = checked(connection, sql)
-                _open_tables(connection, lake, named_tables(connection, statement))
+                names = named_tables(connection, statement)
+                _require_one(lake, names, as_of)
+                _open_tables(connection, lake, names, as_of)
                 timer.start()
                 relation = connection.sql(sql)
                 reader = relation.to_arrow_reader(BATCH_ROWS)
@@ -170,7 +177,34 @@ def _nodes(value: object) -> Iterator[dict[str, Any]]:
             yield from _nodes(inner)
 
 
-def _open_tables(connection: duckdb.DuckDBPyConnection, lake: Lake, names: set[str]) -> None:
+def _require_one(lake: Lake, names: set[str], as_of: AsOf | None) -> None:
+    """A snapshot id among several tables, or of another one, is told whose it is."""
+    if as_of is None or as_of.snapshot_id is None or not names:
+        return
+    owner = _owner(lake, as_of.snapshot_id, names)
+    if owner is None and len(names) == 1:
+        return
+    if owner is None or {owner} != names:
+        of = "no table of the lake" if owner is None else owner
+        raise UsageError(
+            f"snapshot {as_of.text} is of {of}, but the statement reads "
+            f"{', '.join(sorted(names))}. A snapshot id goes for the one table that has it; a tag "
+            "or an instant goes for all."
+        )
+
+
+def _owner(lake: Lake, snapshot_id: int, first: set[str]) -> str | None:
+    """The table that has the snapshot, those in ``first`` looked at first."""
+    for name in sorted(TABLES, key=lambda n: n not in first):
+        table = existing_table(lake, name)
+        if table is not None and table.snapshot_by_id(snapshot_id) is not None:
+            return name
+    return None
+
+
+def _open_tables(
+    connection: duckdb.DuckDBPyConnection, lake: Lake, names: set[str], as_of: AsOf | None
+) -> None:
     """Make every table visible, with rows if it is among ``names``; then close all other doors."""
     connection.execute("set timezone = 'UTC'")
     for namespace in sorted({t.namespace for t in TABLES.values()}):
@@ -178,8 +212,7 @@ def _open_tables(connection: duckdb.DuckDBPyConnection, lake: Lake, names: set[s
     paths: list[str] = []
     for definition in TABLES.values():
         table = existing_table(lake, definition.name) if definition.name in names else None
-        nothing = Files(definition.schema, ())
-        files = nothing if table is None else planned(table, definition.schema)
+        files = planned_as_of(table, definition.schema, as_of)
         io = table.io if table is not None and isinstance(table.io, PyArrowFileIO) else None
         bind(connection, definition.name, files, io)
         connection.execute(f'create view {definition.name} as from "{definition.name}"')
