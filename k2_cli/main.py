@@ -19,6 +19,7 @@ from k2_cli.dlq import dlq
 from k2_cli.feed import feed
 from k2_cli.instruments import instruments
 from k2_cli.lake import lake
+from k2_cli.lake_travel import diff, snapshots, tag
 from k2_cli.load import load
 from k2_cli.publish import publish
 from k2_cli.reconcile import reconcile
@@ -47,6 +48,9 @@ app.command("sql")(sql)
 app.command("api")(api)
 app.add_typer(dlq, name="dlq")
 app.add_typer(lake, name="lake")
+lake.command("snapshots")(snapshots)
+lake.command("tag")(tag)
+lake.command("diff")(diff)
 app.add_typer(bronze, name="bronze")
 app.add_typer(topics, name="topics")
 app.add_typer(instruments, name="instruments")

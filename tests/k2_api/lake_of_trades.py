@@ -65,7 +65,7 @@ class TradeLake:
                 build_candles(self.lake, self.engine, name, day)
 
     def _append(self, exchange: str, trades: Sequence[Made]) -> None:
-        rows = pa.Table.from_pylist([_row(t) for t in trades], schema=TRADE.schema)
+        rows = pa.Table.from_pylist([row_of(t) for t in trades], schema=TRADE.schema)
         commit(
             self.lake.table(silver_name(exchange, Kind.TRADES)),
             add=[rows],
@@ -79,7 +79,8 @@ def _at(trade: Made) -> datetime:
     return MIDNIGHT + timedelta(seconds=trade.at)
 
 
-def _row(trade: Made) -> dict[str, object]:
+def row_of(trade: Made) -> dict[str, object]:
+    """The row of the trade in silver and gold."""
     at = _at(trade)
     return {
         "exchange": trade.exchange,

@@ -1,0 +1,2 @@
+-- Follows diff.sql. Output: the rows that differ.
+select * from d
