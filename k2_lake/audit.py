@@ -15,11 +15,12 @@ from pyiceberg.expressions import And, EqualTo, GreaterThanOrEqual, In, LessThan
 from pyiceberg.table.snapshots import Snapshot
 
 from k2_lake.aggregates import overlaps
-from k2_lake.bronze import KAFKA, position
+from k2_lake.bronze import position
 from k2_lake.catalog import Lake
 from k2_lake.engine import Engine
 from k2_lake.history import (
     FIGURES,
+    KAFKA,
     Change,
     Consumed,
     Mode,

@@ -15,12 +15,10 @@ import pyarrow as pa
 from pyiceberg.table import Table
 
 from k2_lake.commit import commit
-from k2_lake.history import Mode, distinct_days, summary_value
+from k2_lake.history import KAFKA, Mode, distinct_days, summary_value
 from k2_lake.tables import name_of
 from k2_market.errors import InvariantBroken, LakeError, OffsetBeyondEnd
 from k2_market.records import RAW_FRAME
-
-KAFKA = "k2.kafka"
 
 
 @dataclass(frozen=True)

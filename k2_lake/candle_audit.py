@@ -9,9 +9,10 @@ from decimal import Decimal
 
 from pyiceberg.expressions import And
 
-from k2_lake.candles import WINDOWS, candle_sql
+from k2_lake.candles import candle_sql
 from k2_lake.catalog import Lake
 from k2_lake.engine import Engine
+from k2_lake.history import WINDOWS
 from k2_lake.retained import gone
 from k2_lake.scan import between, of_day, planned
 from k2_lake.scope import Scope, Verdict, retired_verdict

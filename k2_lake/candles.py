@@ -19,7 +19,15 @@ from pyiceberg.table import Table
 from k2_lake.catalog import Lake
 from k2_lake.commit import commit, retry_conflicts
 from k2_lake.engine import Engine, Input, statement
-from k2_lake.history import Change, Consumed, Mode, changes_since, consumed, head_sequence
+from k2_lake.history import (
+    WINDOWS,
+    Change,
+    Consumed,
+    Mode,
+    changes_since,
+    consumed,
+    head_sequence,
+)
 from k2_lake.results import StepResult
 from k2_lake.retained import gone, require_held, retained, retired
 from k2_lake.scan import appended, between, of_day, planned
@@ -29,9 +37,6 @@ from k2_market.records import CANDLE, TRADE
 from k2_market.timeframes import Timeframe, timeframe
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-# In the summary of a tick's commit: from where to where its windows reach, for people and checks.
-WINDOWS = "k2.windows"
 
 
 @retry_conflicts

@@ -11,8 +11,8 @@ import json
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import date
 from typing import ParamSpec, TypeVar
 
@@ -32,14 +32,15 @@ from k2_lake.history import (
     DAYS,
     FIGURES,
     MODE,
-    RETAINED,
+    OF_A_COMMIT,
+    PROGRESS,
     SOURCES,
     Consumed,
     Mode,
-    carried_value,
     lineage,
+    progress,
 )
-from k2_lake.tables import name_of
+from k2_lake.tables import name_of, table_def
 from k2_market.errors import CommitConflict, LakeUnavailable
 
 P = ParamSpec("P")
@@ -63,28 +64,49 @@ def commit(
 
     ``add`` holds tables in the record's schema, each in the order its rows shall have; ``remove``
     names whole files. Removing and adding is one snapshot, so no reader ever sees the day empty.
+    Progress that is not given, in ``sources`` or ``extra``, stays what it was.
     Raises CommitConflict when another writer was first, LakeUnavailable when the catalog or the
     store failed: then either all of it is visible or nothing.
     """
-    summary = _carried(table) | _summary(mode, days, sources, figures, extra)
+    _require_declared(table, sources or {}, extra or {})
+    summary = progress(table) | _summary(mode, days, sources, figures, extra)
     removed = list(remove)
     written: list[DataFile] = []
     transaction = table.transaction()
     update = transaction.update_snapshot(snapshot_properties=summary)
     try:
-        for rows in add:
-            if rows.num_rows:
-                written += _dataframe_to_data_files(
-                    table_metadata=table.metadata, df=rows, io=table.io, write_uuid=uuid.uuid4()
-                )
-        with update.overwrite() if removed else update.merge_append() as producer:
-            for file in removed:
-                producer.delete_data_file(file)
-            for file in written:
-                producer.append_data_file(file)
-        transaction.commit_transaction()
-    except (CommitFailedException, ValidationException) as error:
+        with committed(table):
+            for rows in add:
+                written += written_files(table, rows)
+            with update.overwrite() if removed else update.merge_append() as producer:
+                for file in removed:
+                    producer.delete_data_file(file)
+                for file in written:
+                    producer.append_data_file(file)
+            transaction.commit_transaction()
+    except CommitConflict:
         _delete(table, written)
+        raise
+    return lineage(table)[0]
+
+
+def written_files(table: Table, rows: pa.Table) -> list[DataFile]:
+    """The files written for these rows; nobody sees them before a commit adds them."""
+    if not rows.num_rows:
+        return []
+    return list(
+        _dataframe_to_data_files(
+            table_metadata=table.metadata, df=rows, io=table.io, write_uuid=uuid.uuid4()
+        )
+    )
+
+
+@contextmanager
+def committed(table: Table) -> Iterator[None]:
+    """What a commit can run into, as errors of ours: see ``commit``."""
+    try:
+        yield
+    except (CommitFailedException, ValidationException) as error:
         raise CommitConflict(
             f"{name_of(table)}: another writer committed first ({error})"
         ) from error
@@ -93,7 +115,6 @@ def commit(
             f"{name_of(table)} could not be written: {error}. Run again when the catalog and the "
             "store are back: a commit that took place all the same is seen then and not repeated."
         ) from error
-    return lineage(table)[0]
 
 
 def retry_conflicts(step: Callable[P, R]) -> Callable[P, R]:
@@ -111,12 +132,6 @@ def retry_conflicts(step: Callable[P, R]) -> Callable[P, R]:
     return attempt
 
 
-def _carried(table: Table) -> dict[str, str]:
-    """What must be in the newest snapshot: whoever expires the older ones cannot lose it."""
-    retained = carried_value(table, RETAINED)
-    return {} if retained is None else {RETAINED: retained}
-
-
 def _summary(
     mode: Mode,
     days: Iterable[date],
@@ -130,6 +145,16 @@ def _summary(
     if figures is not None:
         summary[FIGURES] = json.dumps(dict(figures))
     return summary | dict(extra or {})
+
+
+def _require_declared(
+    table: Table, sources: Mapping[str, Consumed], extra: Mapping[str, str]
+) -> None:
+    """Expiry goes by what is declared: what a commit follows or carries must be known to it."""
+    if undeclared := sources.keys() - set(table_def(name_of(table)).made_from):
+        raise ValueError(f"{name_of(table)} is not declared to be made from {sorted(undeclared)}")
+    if unknown := extra.keys() - PROGRESS - OF_A_COMMIT:
+        raise ValueError(f"k2_lake.history does not say what {sorted(unknown)} tell of")
 
 
 def _delete(table: Table, files: Iterable[DataFile]) -> None:

@@ -19,14 +19,23 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.table import Table
-from pyiceberg.table.snapshots import Snapshot, ancestors_of
+from pyiceberg.table.snapshots import Snapshot
 
 from k2_lake.tables import name_of
 from k2_market.errors import InvariantBroken
 
 MODE, DAYS, SOURCES, FIGURES = "k2.mode", "k2.days", "k2.sources", "k2.figures"
-# Which days the table still holds: every commit carries it on (k2_lake/retained.py).
+KAFKA = "k2.kafka"
+# From where to where a tick's candles reach, for people and checks.
+WINDOWS = "k2.windows"
+# Which days the table still holds (k2_lake/retained.py).
 RETAINED = "k2.retained"
+
+# Of the keys above, those that tell how far the table is: every commit carries their newest values,
+# so that the current snapshot alone says it, whatever becomes of older ones.
+PROGRESS = frozenset({SOURCES, KAFKA, RETAINED})
+# And those that tell of one commit, and mean nothing for the next.
+OF_A_COMMIT = frozenset({MODE, DAYS, FIGURES, WINDOWS})
 
 
 class Mode(StrEnum):
@@ -128,8 +137,14 @@ def lineage(table: Table) -> list[Snapshot]:
 
 
 def lineage_from_head(table: Table) -> Iterator[Snapshot]:
-    """The same one by one: the whole is dear where many snapshots are kept."""
-    yield from ancestors_of(table.current_snapshot(), table.metadata)
+    """The same one by one."""
+    # PyIceberg's own walk searches all snapshots for every parent.
+    kept = {snapshot.snapshot_id: snapshot for snapshot in table.metadata.snapshots}
+    snapshot = table.current_snapshot()
+    while snapshot is not None:
+        yield snapshot
+        parent = snapshot.parent_snapshot_id
+        snapshot = None if parent is None else kept.get(parent)
 
 
 def head_sequence(table: Table) -> int:
@@ -139,11 +154,28 @@ def head_sequence(table: Table) -> int:
 
 
 def snapshot_at(table: Table, sequence: int) -> int | None:
-    """The id of the newest kept snapshot not newer than ``sequence``, None if there is none."""
-    for snapshot in lineage(table):
-        if (snapshot.sequence_number or 0) <= sequence:
-            return snapshot.snapshot_id
+    """The id of the newest snapshot not newer than ``sequence``, None if the table had none then.
+
+    Raises InvariantBroken when it has been expired.
+    """
+    oldest = None
+    for oldest in lineage(table):
+        if (oldest.sequence_number or 0) <= sequence:
+            return oldest.snapshot_id
+    if sequence:
+        _require_kept(table, oldest, sequence - 1)
     return None
+
+
+def progress(table: Table) -> dict[str, str]:
+    """The newest values in the lineage of all that tells how far the table is."""
+    found: dict[str, str] = {}
+    for snapshot in lineage(table):
+        properties = {} if snapshot.summary is None else snapshot.summary.additional_properties
+        found = {k: v for k, v in properties.items() if k in PROGRESS} | found
+        if found.keys() >= PROGRESS:
+            break
+    return found
 
 
 def summary_value(table: Table, key: str, at: int | None = None) -> str | None:

@@ -11,9 +11,8 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
 from k2_lake.as_of import committed_at, tags
-from k2_lake.bronze import KAFKA
 from k2_lake.catalog import Lake
-from k2_lake.history import DAYS, MODE, lineage
+from k2_lake.history import DAYS, KAFKA, MODE, lineage
 from k2_lake.read_sql import existing_table
 from k2_market.errors import UsageError
 

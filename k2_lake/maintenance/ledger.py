@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 
 import pyarrow as pa
 from pyiceberg.expressions import BooleanExpression
+from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
 from k2_lake.catalog import Lake
 from k2_lake.commit import commit, retry_conflicts
 from k2_lake.duckdb_engine import DuckDBEngine
 from k2_lake.history import Mode
-from k2_lake.scan import Files, of_day, planned
-from k2_lake.tables import MAINTENANCE_TABLE, name_of, table_def
+from k2_lake.scan import planned
+from k2_lake.tables import MAINTENANCE_TABLE
 from k2_market.maintenance import MAINTENANCE, Action, Deed, Figures
 
 
@@ -50,22 +51,27 @@ class Begun:
         )
 
 
-def figures_of(table: Table, day: date | None = None) -> Figures:
-    """The state of a table, or of one of its days, now."""
-    definition = table_def(name_of(table))
-    where = None if day is None else of_day(definition.record.day, day)
-    return figures_with(table, planned(table, definition.schema, where))
-
-
-def figures_with(table: Table, files: Files) -> Figures:
-    """The state of a table that has, or would have, these files."""
+def figures_of(table: Table) -> Figures:
+    """The state of a table, as its current snapshot tells it."""
     head = table.current_snapshot()
+    told = {} if head is None or head.summary is None else head.summary.additional_properties
     return Figures(
-        rows=files.rows,
-        files=len(files.files),
-        bytes=sum(f.file_size_in_bytes for f in files.files),
+        rows=int(told.get("total-records", 0)),
+        files=int(told.get("total-data-files", 0)),
+        bytes=int(told.get("total-files-size", 0)),
         snapshots=len(table.metadata.snapshots),
         snapshot=None if head is None else head.snapshot_id,
+    )
+
+
+def figures_with(table: Table, files: Iterable[DataFile]) -> Figures:
+    """The state of a part of a table, such as a day, that has or would have these files."""
+    held = list(files)
+    return replace(
+        figures_of(table),
+        rows=sum(f.record_count for f in held),
+        files=len(held),
+        bytes=sum(f.file_size_in_bytes for f in held),
     )
 
 

@@ -15,10 +15,9 @@ from datetime import date
 from pyiceberg.expressions import LessThan
 from pyiceberg.table import Table
 
-from k2_lake.bronze import KAFKA
 from k2_lake.catalog import Lake
 from k2_lake.commit import commit, retry_conflicts
-from k2_lake.history import SOURCES, Mode, changes_since, summary_value
+from k2_lake.history import Mode, changes_since
 from k2_lake.maintenance.ledger import Begun, figures_of, figures_with, record
 from k2_lake.maintenance.policy import RETAINABLE, Policy
 from k2_lake.maintenance.waiting import followers
@@ -80,7 +79,7 @@ def _drop(lake: Lake, name: str, policy: Policy, today: date, *, dry_run: bool) 
         return aged
     begun = Begun(name, Action.RETAIN, figures_of(table), dry_run=dry_run)
     if dry_run:
-        after = figures_with(table, _without(planned(table, old.schema), old))
+        after = figures_with(table, _without(planned(table, old.schema), old).files)
     else:
         commit(
             table,
@@ -88,7 +87,7 @@ def _drop(lake: Lake, name: str, policy: Policy, today: date, *, dry_run: bool) 
             mode=Mode.RETENTION,
             days=aged.days,
             figures={"days": len(aged.days), "rows": aged.rows, "files": aged.files},
-            extra=_progress(table) | retained(table).moved(aged.first_kept).to_extra(),
+            extra=retained(table).moved(aged.first_kept).to_extra(),
         )
         after = figures_of(table)
     record(lake, [begun.done(after)])
@@ -98,12 +97,6 @@ def _drop(lake: Lake, name: str, policy: Policy, today: date, *, dry_run: bool) 
 def _without(all_files: Files, dropped: Files) -> Files:
     paths = set(dropped.paths)
     return Files(all_files.schema, tuple(f for f in all_files.files if f.file_path not in paths))
-
-
-def _progress(table: Table) -> dict[str, str]:
-    """How far the table has come, for the commits that say so may be expired before this one."""
-    values = {key: summary_value(table, key) for key in (SOURCES, KAFKA)}
-    return {key: value for key, value in values.items() if value is not None}
 
 
 def _aged(lake: Lake, table: Table, policy: Policy, today: date) -> tuple[Aged, Files]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 from pyiceberg.expressions import EqualTo
 
-from k2_lake.maintenance.ledger import Begun, figures_of, record, recorded
+from k2_lake.maintenance.ledger import Begun, figures_of, figures_with, record, recorded
+from k2_lake.scan import of_day, planned
 from k2_market.maintenance import MAINTENANCE, Action, Deed, Figures
+from k2_market.records import TRADE
 from tests.frames import Print
 from tests.lakes import LakeDriver, open_lake
 
@@ -59,4 +62,7 @@ def test_an_action_is_told_with_the_tables_state_before_and_after(tmp_path: Path
     assert head is not None
     assert (deed.after.rows, deed.after.files, deed.after.snapshot) == (2, 2, head.snapshot_id)
     assert (deed.dry_run, deed.bytes_freed, deed.run_at == begun.run_at) == (True, 5, True)
-    assert figures_of(table, date(2024, 8, 9)).rows == 1
+    [one] = planned(table, TRADE.schema, of_day("trade_date", date(2024, 8, 9))).files
+    assert figures_with(table, [one]) == replace(
+        deed.after, rows=1, files=1, bytes=one.file_size_in_bytes
+    )
