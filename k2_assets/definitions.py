@@ -8,10 +8,12 @@ from k2_assets import (
     bronze,
     gaps,
     gold,
+    history,
     instruments,
     maintenance,
     ohlcv,
     reconciliation,
+    retention,
     silver,
 )
 from k2_assets.checks import CHECKS
@@ -29,6 +31,8 @@ ASSETS = [
     *instruments.ASSETS,
     *maintenance.ASSETS,
     *reconciliation.ASSETS,
+    *retention.ASSETS,
+    *history.ASSETS,
 ]
 
 
@@ -49,6 +53,8 @@ def definitions(home: str = "") -> dg.Definitions:
             instruments.REFRESH,
             REPAIR,
             reconciliation.RECONCILE,
+            retention.RETENTION,
+            history.HISTORY,
         ],
         resources=resources(home),
         executor=dg.in_process_executor,

@@ -18,6 +18,8 @@ from k2_lake.tables import TABLES, table_def
 OWNERS = ["team:market-data"]
 Result = dg.MaterializeResult[Any]
 MODE_TAG = "k2/mode"
+# What a run was asked for: sensors name it, and count the runs with its name.
+BACKLOG_TAG = "k2/backlog"
 PARTITION_TAG = "dagster/partition"
 TICK = "tick"
 

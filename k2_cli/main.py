@@ -14,6 +14,7 @@ import typer
 
 from k2_cli.api import api
 from k2_cli.bronze import bronze
+from k2_cli.dagster_prune import dagster
 from k2_cli.demo import demo
 from k2_cli.dlq import dlq
 from k2_cli.feed import feed
@@ -47,6 +48,7 @@ app.command("reconcile")(reconcile)
 app.command("sql")(sql)
 app.command("api")(api)
 app.add_typer(dlq, name="dlq")
+app.add_typer(dagster, name="dagster")
 app.add_typer(lake, name="lake")
 lake.command("snapshots")(snapshots)
 lake.command("tag")(tag)

@@ -11,6 +11,7 @@ from k2_sensors.kafka_lag import kafka_lag
 from k2_sensors.landing import landing
 from k2_sensors.reconciliation import reconciliation
 from k2_sensors.repair import repair
+from k2_sensors.schedules import history, retention
 from k2_sensors.touched_days import touched_days
 
 SENSORS = [
@@ -21,6 +22,6 @@ SENSORS = [
     repair,
 ]
 
-SCHEDULES = [reconciliation]
+SCHEDULES = [reconciliation, retention, history]
 
 defs = dg.Definitions.merge(definitions(), dg.Definitions(sensors=SENSORS, schedules=SCHEDULES))

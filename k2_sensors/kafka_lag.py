@@ -8,7 +8,7 @@ import dagster as dg
 
 from k2_assets.jobs import JOBS_OF
 from k2_assets.resources import KafkaResource, LakeResource
-from k2_assets.tables import MODE_TAG, TICK
+from k2_assets.tables import BACKLOG_TAG, MODE_TAG, TICK
 from k2_feeds.kafka.cluster import KafkaSettings
 from k2_feeds.kafka.reader import TopicReader
 from k2_feeds.kafka.topics import raw_topic
@@ -20,7 +20,7 @@ from k2_market.errors import BrokerUnavailable
 from k2_market.exchanges import EXCHANGES
 from k2_market.kinds import Kind
 from k2_sensors.decide import Skip, backlog_id, decide
-from k2_sensors.runs import BACKLOG_TAG, active_days, attempts_made, recent_attempts
+from k2_sensors.runs import active_days, attempts_made, recent_attempts
 
 # No candle waits for quotes, and their ticks take processor time that those of trades could use.
 _LOOK_EVERY_S = {Kind.TRADES: 5, Kind.QUOTES: 15}

@@ -9,9 +9,10 @@ import dagster as dg
 
 from k2_assets.landing import DONE, FAILED, LANDING, landing_folder, load_landed
 from k2_assets.resources import LakeResource
+from k2_assets.tables import BACKLOG_TAG
 from k2_feeds.archives.files import CHECKSUM
 from k2_sensors.decide import Skip, backlog_id, decide
-from k2_sensors.runs import BACKLOG_TAG, active_days, attempts_made, recent_attempts
+from k2_sensors.runs import active_days, attempts_made, recent_attempts
 
 # More files than this wait for the next run.
 FILES_AT_ONCE = 100

@@ -7,8 +7,9 @@ from dagster_duckdb import DuckDBResource
 
 from k2_assets.repair import REPAIR, Selection, selected
 from k2_assets.resources import LakeResource, duckdb_engine
+from k2_assets.tables import BACKLOG_TAG
 from k2_sensors.decide import Skip, backlog_id, decide
-from k2_sensors.runs import BACKLOG_TAG, active_days, attempts_made, recent_attempts
+from k2_sensors.runs import active_days, attempts_made, recent_attempts
 
 
 @dg.sensor(

@@ -7,10 +7,8 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from k2_assets.tables import PARTITION_TAG
+from k2_assets.tables import BACKLOG_TAG, PARTITION_TAG
 from k2_sensors.decide import Attempt
-
-BACKLOG_TAG = "k2/backlog"
 
 ACTIVE = [
     dg.DagsterRunStatus.QUEUED,

@@ -11,7 +11,7 @@ import dagster as dg
 
 from k2_assets.jobs import JOBS_OF
 from k2_assets.resources import LakeResource
-from k2_assets.tables import MODE_TAG, TICK
+from k2_assets.tables import BACKLOG_TAG, MODE_TAG, TICK
 from k2_lake.candles import pending_days as candles_pending
 from k2_lake.catalog import Lake
 from k2_lake.gaps import pending_days as gaps_pending
@@ -19,7 +19,7 @@ from k2_lake.gold import pending_days as gold_pending
 from k2_market.kinds import Kind
 from k2_market.timeframes import TIMEFRAMES
 from k2_sensors.decide import Request, Skip, backlog_id, decide
-from k2_sensors.runs import BACKLOG_TAG, active_days, attempts_made, recent_attempts
+from k2_sensors.runs import active_days, attempts_made, recent_attempts
 
 # More days than this wait until runs have ended: an archive of years is worked off in order.
 DAYS_AT_ONCE = 50

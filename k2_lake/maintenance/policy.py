@@ -57,6 +57,11 @@ class Policy:
             return CANDLE_DAYS[table]
         return self.stated.get(TABLES[table].namespace)
 
+    def told(self, table: str) -> str:
+        """The same for people: ``90 days`` or ``forever``."""
+        days = self.days(table)
+        return FOREVER if days is None else f"{days} day{'' if days == 1 else 's'}"
+
     def first_kept(self, table: str, today: date) -> date | None:
         """The oldest day to keep, None where all are."""
         days = self.days(table)

@@ -11,7 +11,7 @@ import pytest
 
 from k2_assets.ingest import drain
 from k2_assets.resources import BROKER_FOLDER, KafkaResource, LakeResource
-from k2_assets.tables import MODE_TAG, PARTITION_TAG
+from k2_assets.tables import BACKLOG_TAG, MODE_TAG, PARTITION_TAG
 from k2_feeds.kafka.broker import EmbeddedBroker, start_broker
 from k2_feeds.kafka.frame import Frame
 from k2_feeds.kafka.producer import FrameProducer
@@ -22,7 +22,6 @@ from k2_lake.tables import INSTRUMENTS_TABLE, MAINTENANCE_TABLE, TABLES, bronze_
 from k2_market.kinds import Kind
 from k2_sensors import kafka_lag as lag_sensors
 from k2_sensors import touched_days as day_sensors
-from k2_sensors.runs import BACKLOG_TAG
 from tests.frames import DAY0, Print
 from tests.graphs import graph, materialized, run_job
 from tests.lakes import LakeDriver, parser
