@@ -16,6 +16,7 @@ from pyiceberg.table import Table
 
 from k2_lake.commit import commit
 from k2_lake.history import KAFKA, Mode, distinct_days, summary_value
+from k2_lake.scan import planned
 from k2_lake.tables import name_of
 from k2_market.errors import InvariantBroken, LakeError, OffsetBeyondEnd
 from k2_market.records import RAW_FRAME
@@ -45,7 +46,7 @@ def position(table: Table) -> Position | None:
     """
     value = summary_value(table, KAFKA)
     if value is None:
-        if table.current_snapshot() is not None and table.scan().count():
+        if table.current_snapshot() is not None and planned(table, RAW_FRAME.schema).rows:
             raise LakeError(
                 f"{name_of(table)} has rows but no snapshot with Kafka offsets: it cannot be "
                 "continued without losing or doubling frames. "

@@ -28,6 +28,7 @@ from k2_lake.history import (
     consumed,
     head_sequence,
 )
+from k2_lake.replaced import readable_rows
 from k2_lake.results import StepResult
 from k2_lake.retained import gone, require_held, retained, retired
 from k2_lake.scan import appended, between, of_day, planned
@@ -68,8 +69,15 @@ def build_candles(
         seen = {source_name: done.after(day, changes, head_sequence(source))}
         return _left_alone(table, day, seen, old.rows)
     head_before = head_sequence(table)
-    before = engine.query("select * from candles", {"candles": old}, CANDLE.schema)
-    partial = frame.source is None and not recompute and before.num_rows and _only_appends(pending)
+    before, all_read = readable_rows(engine, old)
+    # A file that cannot be read is replaced, by a tick as by a recompute: the source has it all.
+    partial = (
+        frame.source is None
+        and not recompute
+        and all_read
+        and before.num_rows
+        and _only_appends(pending)
+    )
     extra = retained(table).with_restored(day).to_extra()
     if partial:
         touched = _touched(engine, source, pending, frame)
@@ -81,18 +89,19 @@ def build_candles(
         windows = rows = _of_day(lake, engine, source, day, frame)
     rows = rows.sort_by([(c, "ascending") for c in CANDLE.key])
     differing = _differing(before, rows)
+    replaced = differing > 0 or not all_read
     figures = _figures(rows.num_rows, windows.num_rows, differing, whole=not partial)
     commit(
         table,
-        add=[rows] if differing else (),
-        remove=old.files if differing else (),
+        add=[rows] if replaced else (),
+        remove=old.files if replaced else (),
         mode=Mode.APPEND if partial else Mode.RECOMPUTE,
-        days=[day] if differing else [],
+        days=[day] if replaced else [],
         sources={source_name: done.after(day, changes, head_sequence(source))},
         figures=figures,
         extra=extra,
     )
-    return StepResult.of(table, before=head_before, changed=differing > 0, figures=figures)
+    return StepResult.of(table, before=head_before, changed=replaced, figures=figures)
 
 
 def pending_days(lake: Lake, name: str) -> dict[date, str]:

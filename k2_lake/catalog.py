@@ -8,29 +8,26 @@ from __future__ import annotations
 
 import sqlite3
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.partitioning import PARTITION_FIELD_ID_START, PartitionField, PartitionSpec
 from pyiceberg.schema import Schema, assign_fresh_schema_ids
 from pyiceberg.table import Table
 from pyiceberg.transforms import IdentityTransform
-from sqlalchemy.exc import (
-    DBAPIError,
-    IntegrityError,
-    OperationalError,
-    ProgrammingError,
-    SQLAlchemyError,
-)
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy.orm import Session
 
+from k2_lake.faults import DAMAGED, broken_table, opening
 from k2_lake.tables import PROPERTIES, TABLES, TableDef, table_def
-from k2_market.errors import LakeUnavailable, SchemaMismatch, UsageError
+from k2_market.errors import SchemaMismatch, UsageError
 
 CATALOG_NAME = "k2"
 RACES = 3
@@ -78,7 +75,7 @@ class Lake:
     @cached_property
     def catalog(self) -> SqlCatalog:
         """The Iceberg catalog. Raises LakeUnavailable when it cannot be opened."""
-        with _or_unavailable("the catalog"):
+        with opening("the catalog"):
             self._prepare_sqlite()
             catalog = self._opened()
             # PyIceberg closes nothing by itself, and Python 3.13 complains of what stays open.
@@ -96,17 +93,39 @@ class Lake:
     def table(self, name: str) -> Table:
         """The table as it is now, created empty if it does not exist yet.
 
-        Raises UnknownName, SchemaMismatch, and LakeUnavailable when the catalog or the store
-        cannot be read.
+        Raises UnknownName, SchemaMismatch, LakeUnavailable when the catalog or the store cannot be
+        read, FileBroken when the table's metadata file is missing or damaged.
         """
-        definition, catalog = table_def(name), self.catalog
-        with _or_unavailable(name):
-            try:
-                table = catalog.load_table(name)
-            except NoSuchTableError:
+        definition = table_def(name)
+        table = self.existing(name)
+        if table is None:
+            with opening(name):
                 return self._create(definition)
         _require_columns(table, definition)
         return table
+
+    def existing(self, name: str) -> Table | None:
+        """The table as it is now, None if it was never made. Raises as ``table`` does."""
+        catalog = self.catalog
+        with opening(name):
+            try:
+                return catalog.load_table(name)
+            except NoSuchTableError:
+                return None
+            except (FileNotFoundError, *DAMAGED) as error:
+                raise broken_table(name, self.metadata_location(name), error) from error
+
+    def metadata_location(self, name: str) -> str | None:
+        """Where the catalog says that the table's metadata is, None if it knows no such table."""
+        namespace, table = name.split(".")
+        wanted = select(IcebergTables.metadata_location).where(
+            IcebergTables.catalog_name == CATALOG_NAME,
+            IcebergTables.table_namespace == namespace,
+            IcebergTables.table_name == table,
+        )
+        with opening(name), Session(self.catalog.engine) as session:
+            found: str | None = session.execute(wanted).scalar()
+        return found
 
     def _opened(self) -> SqlCatalog:
         """The catalog, its own tables made; others may open a new one at this very moment."""
@@ -150,19 +169,6 @@ class Lake:
         with closing(sqlite3.connect(path, timeout=30)) as connection:
             # Readers must not block the writer; the mode is kept in the file.
             connection.execute("pragma journal_mode=wal")
-
-
-@contextmanager
-def _or_unavailable(what: str) -> Iterator[None]:
-    """Databases and stores have errors of their own; all mean that ``what`` is out of reach."""
-    try:
-        yield
-    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        raise LakeUnavailable(
-            f"{what} cannot be opened: {cause.__class__.__name__}: {' '.join(str(cause).split())}. "
-            "Check K2_CATALOG_URI and K2_WAREHOUSE, and that the database and the store run."
-        ) from error
 
 
 def iceberg_schema(catalog: SqlCatalog, definition: TableDef) -> Schema:

@@ -12,22 +12,20 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import date
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import pyarrow as pa
-from pyiceberg.exceptions import (
-    CommitFailedException,
-    CommitStateUnknownException,
-    ValidationException,
-)
+from pyiceberg.exceptions import CommitFailedException, ValidationException
+from pyiceberg.io import FileIO
 from pyiceberg.io.pyarrow import _dataframe_to_data_files
 from pyiceberg.manifest import DataFile
-from pyiceberg.table import Table
+from pyiceberg.table import Table, Transaction
 from pyiceberg.table.snapshots import Snapshot
-from sqlalchemy.exc import SQLAlchemyError
+from pyiceberg.table.update import AddSnapshotUpdate
 
+from k2_lake.faults import FAULTS
 from k2_lake.history import (
     DAYS,
     FIGURES,
@@ -40,8 +38,9 @@ from k2_lake.history import (
     lineage,
     progress,
 )
+from k2_lake.outcome import Outputs, settle
 from k2_lake.tables import name_of, table_def
-from k2_market.errors import CommitConflict, LakeUnavailable
+from k2_market.errors import CommitConflict
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -66,55 +65,55 @@ def commit(
     names whole files. Removing and adding is one snapshot, so no reader ever sees the day empty.
     Progress that is not given, in ``sources`` or ``extra``, stays what it was.
     Raises CommitConflict when another writer was first, LakeUnavailable when the catalog or the
-    store failed: then either all of it is visible or nothing.
+    store failed, FileBroken where a file of the table is: either all of it is visible or nothing.
     """
     _require_declared(table, sources or {}, extra or {})
     summary = progress(table) | _summary(mode, days, sources, figures, extra)
     removed = list(remove)
-    written: list[DataFile] = []
+    outputs = Outputs(table.io)
     transaction = table.transaction()
     update = transaction.update_snapshot(snapshot_properties=summary)
-    try:
-        with committed(table):
-            for rows in add:
-                written += written_files(table, rows)
-            with update.overwrite() if removed else update.merge_append() as producer:
-                for file in removed:
-                    producer.delete_data_file(file)
-                for file in written:
-                    producer.append_data_file(file)
-            transaction.commit_transaction()
-    except CommitConflict:
-        _delete(table, written)
-        raise
+    producer = update.overwrite() if removed else update.merge_append()
+    with committed(table, outputs, producer):
+        written = [file for rows in add for file in written_files(table, rows, outputs)]
+        with producer:
+            for file in removed:
+                producer.delete_data_file(file)
+            for file in written:
+                producer.append_data_file(file)
+        _in_order(transaction, table)
+        transaction.commit_transaction()
     return lineage(table)[0]
 
 
-def written_files(table: Table, rows: pa.Table) -> list[DataFile]:
+def written_files(table: Table, rows: pa.Table, io: FileIO | None = None) -> list[DataFile]:
     """The files written for these rows; nobody sees them before a commit adds them."""
     if not rows.num_rows:
         return []
     return list(
         _dataframe_to_data_files(
-            table_metadata=table.metadata, df=rows, io=table.io, write_uuid=uuid.uuid4()
+            table_metadata=table.metadata, df=rows, io=io or table.io, write_uuid=uuid.uuid4()
         )
     )
 
 
 @contextmanager
-def committed(table: Table) -> Iterator[None]:
-    """What a commit can run into, as errors of ours: see ``commit``."""
+def committed(table: Table, outputs: Outputs | None = None, producer: Any = None) -> Iterator[None]:
+    """What a commit can run into, as errors of ours: see ``commit``.
+
+    What it wrote to ``outputs`` is removed if it surely did not take place; one of ``producer``
+    whose answer was lost is looked for, and if it is there, all is well.
+    """
     try:
         yield
     except (CommitFailedException, ValidationException) as error:
+        if outputs is not None:
+            outputs.undo()
         raise CommitConflict(
             f"{name_of(table)}: another writer committed first ({error})"
         ) from error
-    except (CommitStateUnknownException, SQLAlchemyError, OSError) as error:
-        raise LakeUnavailable(
-            f"{name_of(table)} could not be written: {error}. Run again when the catalog and the "
-            "store are back: a commit that took place all the same is seen then and not repeated."
-        ) from error
+    except FAULTS as error:
+        settle(table, error, outputs, producer)
 
 
 def retry_conflicts(step: Callable[P, R]) -> Callable[P, R]:
@@ -157,8 +156,21 @@ def _require_declared(
         raise ValueError(f"k2_lake.history does not say what {sorted(unknown)} tell of")
 
 
-def _delete(table: Table, files: Iterable[DataFile]) -> None:
-    """Remove files that no snapshot knows; what cannot be removed is an orphan for gc."""
-    for file in files:
-        with suppress(OSError):
-            table.io.delete(file.file_path)
+def _in_order(transaction: Transaction, table: Table) -> None:
+    """Let the snapshot's time be later than its parent's, whatever the clock says.
+
+    Iceberg's readers in Java refuse a table whose times go back by more than a minute, and reading
+    as of a time needs one order. So after a clock was set back, times follow by a millisecond each.
+    """
+    head = table.current_snapshot()
+    if head is None:
+        return
+    earliest = head.timestamp_ms + 1
+    transaction._updates = tuple(
+        update.model_copy(
+            update={"snapshot": update.snapshot.model_copy(update={"timestamp_ms": earliest})}
+        )
+        if isinstance(update, AddSnapshotUpdate) and update.snapshot.timestamp_ms < earliest
+        else update
+        for update in transaction._updates
+    )

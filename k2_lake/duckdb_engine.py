@@ -14,7 +14,9 @@ import pyarrow.dataset as ds
 from pyiceberg.io.pyarrow import PyArrowFileIO
 
 from k2_lake.engine import Input
-from k2_lake.scan import Files, local_path
+from k2_lake.faults import reading_data
+from k2_lake.locations import local_path
+from k2_lake.scan import Files
 from k2_market.errors import LakeUnavailable
 
 Connect = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
@@ -58,18 +60,13 @@ class DuckDBEngine:
     def query(
         self, sql: str, inputs: Mapping[str, Input], schema: pa.Schema | None = None
     ) -> pa.Table:
-        """See ``Engine.query``. Raises LakeUnavailable when a data file cannot be read."""
-        with self._lock:
+        """See ``Engine.query``. Raises FileBroken for a damaged data file, LakeUnavailable."""
+        with self._lock, reading_data(inputs, self._io):
             connection = self._database()
             try:
                 for name, source in inputs.items():
                     bind(connection, name, source, self._io)
                 result: pa.Table = connection.sql(sql).to_arrow_table()
-            except (duckdb.IOException, FileNotFoundError) as error:
-                raise LakeUnavailable(
-                    f"a data file cannot be read: {error}. Restore the file, "
-                    "or materialize its day again in the Dagster UI."
-                ) from error
             finally:
                 for name in inputs:
                     connection.unregister(name)

@@ -29,6 +29,7 @@ from k2_lake.gap_causes import with_causes
 from k2_lake.gap_ledger import Gap, Hole, State, settle
 from k2_lake.gap_search import Extent, extents_of, holes_around
 from k2_lake.history import Consumed, Mode, changes_since, consumed, head_sequence
+from k2_lake.replaced import drop_broken
 from k2_lake.results import StepResult
 from k2_lake.retained import Retained, require_held, retained
 from k2_lake.scan import appended, of_day, planned
@@ -41,7 +42,8 @@ def find_gaps(lake: Lake, engine: Engine, day: date, *, recompute: bool = False)
     """Bring ``gold.gaps`` up to date with the trades of one trade day.
 
     Figures: looked_at (trades), found (gaps that are new), repaired (gaps, or pieces of some). What
-    is on record of days that gold has dropped stays; asked to look at one it raises DayRetired.
+    is on record of days that gold has dropped stays; asked to look at one it raises DayRetired. Of
+    a day whose file is broken a recompute finds again what is open; what was closed is forgotten.
     """
     table, gold = lake.table(GAPS_TABLE), lake.table(TRADES_TABLE)
     done = consumed(table).get(TRADES_TABLE, Consumed())
@@ -52,6 +54,7 @@ def find_gaps(lake: Lake, engine: Engine, day: date, *, recompute: bool = False)
         return StepResult.of(table, before=before, changed=False, figures=_figures(0, [], []))
     if recompute:
         require_held(gold, day, of=GAPS_TABLE)
+        drop_broken(engine, table, planned(table, GAP.schema, of_day(GAP.day, day)), day)
     if recompute or any(c.mode is Mode.RECOMPUTE for c in pending):
         files = planned(gold, TRADE.schema, of_day("trade_date", day))
     else:

@@ -19,15 +19,13 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.table import Table
-from sqlalchemy.exc import SQLAlchemyError
 
 from k2_lake.as_of import AsOf, planned_as_of
 from k2_lake.catalog import Lake, LakeSettings
 from k2_lake.duckdb_engine import bind
-from k2_lake.scan import local_path
+from k2_lake.locations import local_path
 from k2_lake.tables import TABLES, table_def
 from k2_market.errors import LakeUnavailable, QueryRefused, UsageError
 
@@ -76,14 +74,7 @@ def existing_lake(settings: LakeSettings) -> Lake:
 def existing_table(lake: Lake, name: str) -> Table | None:
     """The table as it is now, None if it was never written. Raises UnknownName, LakeUnavailable."""
     table_def(name)
-    try:
-        return lake.catalog.load_table(name)
-    except NoSuchTableError:
-        return None
-    except (SQLAlchemyError, OSError, ValueError) as error:
-        raise LakeUnavailable(
-            f"{name} cannot be read: {_line(error)}. Are catalog and store there?"
-        ) from error
+    return lake.existing(name)
 
 
 @contextmanager

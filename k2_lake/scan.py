@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
-from urllib.parse import urlparse
 
 import pyarrow as pa
 from pyiceberg.expressions import (
@@ -21,6 +20,7 @@ from pyiceberg.manifest import DataFile, ManifestEntryStatus
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
+from k2_lake.faults import planning
 from k2_lake.tables import name_of
 from k2_market.errors import InvariantBroken
 
@@ -49,14 +49,6 @@ class Files:
         return Files(self.schema, self.files + other.files)
 
 
-def local_path(location: str) -> str | None:
-    """The path of a ``file:`` location or plain path, None for a store."""
-    parsed = urlparse(location)
-    if parsed.scheme == "file":
-        return parsed.path
-    return location if not parsed.scheme else None
-
-
 def of_day(day_column: str, day: date, exchanges: Iterable[str] | None = None) -> BooleanExpression:
     """The filter for one day, of some exchanges or all."""
     only: BooleanExpression = EqualTo(day_column, day)
@@ -81,10 +73,12 @@ def planned(
 ) -> Files:
     """The files that may hold rows for which ``where`` is true, at a snapshot or now.
 
-    Pruned by partition and by column statistics; the filter must be repeated on the rows.
+    Pruned by partition and by column statistics; the filter must be repeated on the rows. Raises
+    FileBroken where the lists of the files are damaged, LakeUnavailable.
     """
     scan = table.scan(row_filter=AlwaysTrue() if where is None else where, snapshot_id=snapshot_id)
-    tasks = list(scan.plan_files())
+    with planning(table, [scan.snapshot()]):
+        tasks = list(scan.plan_files())
     if any(task.delete_files for task in tasks):
         raise InvariantBroken(
             f"{name_of(table)} has delete files, which K2 never writes and its readers ignore. "
@@ -94,15 +88,19 @@ def planned(
 
 
 def appended(table: Table, snapshots: Iterable[Snapshot], schema: pa.Schema) -> Files:
-    """The files that these snapshots added, oldest first."""
+    """The files that these snapshots added, oldest first. Raises as ``planned`` does."""
     files: list[DataFile] = []
     for snapshot in snapshots:
-        for manifest in snapshot.manifests(table.io):
-            if manifest.added_snapshot_id == snapshot.snapshot_id:
-                files += [
-                    entry.data_file
-                    for entry in manifest.fetch_manifest_entry(table.io)
-                    if entry.status == ManifestEntryStatus.ADDED
-                    and entry.snapshot_id == snapshot.snapshot_id
-                ]
+        with planning(table, [snapshot]):
+            files += _added_by(table, snapshot)
     return Files(schema, tuple(files))
+
+
+def _added_by(table: Table, snapshot: Snapshot) -> list[DataFile]:
+    return [
+        entry.data_file
+        for manifest in snapshot.manifests(table.io)
+        if manifest.added_snapshot_id == snapshot.snapshot_id
+        for entry in manifest.fetch_manifest_entry(table.io)
+        if entry.status == ManifestEntryStatus.ADDED and entry.snapshot_id == snapshot.snapshot_id
+    ]

@@ -22,6 +22,7 @@ K2Error
 │   ├── SchemaMismatch
 │   ├── DayRetired        a day cannot be computed anew: what it was made of was dropped
 │   ├── LakeUnavailable   the catalog or the store cannot be reached or read
+│   │   └── FileBroken    a file of a table is missing or damaged
 │   └── QueryRefused      SQL that writes or reaches outside the lake
 └── InvariantBroken       figures that must agree do not
 
@@ -137,6 +138,10 @@ class DayRetired(LakeError):
 
 class LakeUnavailable(LakeError):
     """The catalog or the store cannot be reached, or a file of a table cannot be read."""
+
+
+class FileBroken(LakeUnavailable):
+    """A file of a table is missing, damaged or cut short."""
 
 
 class QueryRefused(LakeError):

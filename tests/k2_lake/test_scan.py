@@ -9,7 +9,8 @@ from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.table import FileScanTask, TableScan
 
 from k2_lake.history import lineage
-from k2_lake.scan import appended, local_path, of_day, planned
+from k2_lake.locations import local_path
+from k2_lake.scan import appended, of_day, planned
 from k2_lake.tables import TRADES_TABLE
 from k2_market.errors import InvariantBroken
 from k2_market.records import TRADE
