@@ -28,6 +28,7 @@ from k2_lake.history import (
     snapshot_at,
 )
 from k2_lake.parsed import Parse, Parsed, parsed_figures
+from k2_lake.replaced import days_held
 from k2_lake.results import StepResult
 from k2_lake.retained import require_held, retained, retained_after
 from k2_lake.scan import Files, appended, of_day, planned
@@ -148,7 +149,7 @@ def _commit(engine: Engine, silver: Table, source: str, kind: Kind, batch: _Batc
     old = Files(record.schema, ())
     if batch.replaced:
         old = planned(silver, record.schema, In("ingest_date", sorted(batch.replaced)))
-        days |= set(_old_days(engine, kind, old))
+        days |= days_held(engine, silver, record.day, old)
     commit(
         silver,
         add=[p.rows for p in batch.parts],
@@ -256,8 +257,3 @@ def _frames(engine: Engine, files: Files) -> pa.Table:
     inputs: dict[str, Input] = {"frames": files}
     order = ", ".join(RAW_FRAME.order)
     return engine.query(f"select * from frames order by {order}", inputs, RAW_FRAME.schema)
-
-
-def _old_days(engine: Engine, kind: Kind, old: Files) -> Iterable[date]:
-    day, inputs = kind.record.day, {"old": old}
-    return distinct_days(engine.query(f"select distinct {day} from old", inputs)[day])

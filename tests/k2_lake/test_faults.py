@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def test_a_commit_on_broken_metadata_adds_nothing_and_goes_on_once_restored(
     assert _rows(after) == undisturbed
 
 
-@pytest.mark.parametrize("table", [TRADES_TABLE, MINUTES, "gold.ohlcv_1h", GAPS_TABLE])
+@pytest.mark.parametrize("table", [SILVER, TRADES_TABLE, MINUTES, "gold.ohlcv_1h", GAPS_TABLE])
 @pytest.mark.parametrize("break_it", [cut, Path.unlink])
 def test_a_broken_day_is_mended_by_materializing_it_again(
     driver: LakeDriver,
@@ -263,6 +264,20 @@ def test_a_warehouse_that_is_not_mounted_is_told_and_nothing_is_begun_in_its_pla
     assert not list(home.rglob("warehouse/*"))
     (home / "elsewhere").rename(home / "warehouse")
     assert _rows(_fresh(driver)) == undisturbed
+
+
+def test_days_of_a_broken_file_are_those_between_its_bounds(tmp_path: Path) -> None:
+    driver = LakeDriver(tmp_path)
+    driver.receive([Print(n, n * DAY, "1", "1") for n in (0, 2)])
+    driver.tick()
+    cut(files_of(driver.lake, SILVER)["data file"])
+    _fresh(driver).recompute([])
+    head = driver.lake.table(SILVER).current_snapshot()
+    assert head is not None
+    assert head.summary is not None
+    assert head.summary["k2.days"] == str(
+        [(DAY0 + timedelta(days=n)).date().isoformat() for n in range(3)]
+    ).replace("'", '"')
 
 
 def test_an_error_that_no_file_is_to_blame_for_stays_what_it_is(driver: LakeDriver) -> None:
