@@ -59,10 +59,9 @@ def settle(table: Table, error: Exception, outputs: Outputs | None, producer: An
     neither catalog, store nor a file is to blame.
     """
     found = _reloaded(table)
-    if isinstance(found, Table) and producer is not None:
-        if found.snapshot_by_id(producer.snapshot_id) is not None:
-            table.metadata, table.metadata_location = found.metadata, found.metadata_location
-            return
+    if isinstance(found, Table) and _contains(found, producer):
+        table.metadata, table.metadata_location = found.metadata, found.metadata_location
+        return
     in_doubt = _in_doubt(table, error, found)
     if not in_doubt:
         _undo(outputs, producer)
@@ -76,6 +75,10 @@ def _reloaded(table: Table) -> Table | Exception:
         return table.catalog.load_table(table.name())
     except FAULTS as error:
         return error
+
+
+def _contains(table: Table, producer: Any) -> bool:
+    return producer is not None and table.snapshot_by_id(producer.snapshot_id) is not None
 
 
 def _in_doubt(table: Table, error: Exception, found: Table | Exception) -> bool:
