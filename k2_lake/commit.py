@@ -52,6 +52,7 @@ def commit(
     table: Table,
     *,
     add: Iterable[pa.Table] = (),
+    add_files: Iterable[DataFile] = (),
     remove: Iterable[DataFile] = (),
     mode: Mode,
     days: Iterable[date],
@@ -63,6 +64,7 @@ def commit(
 
     ``add`` holds tables in the record's schema, each in the order its rows shall have; ``remove``
     names whole files. Removing and adding is one snapshot, so no reader ever sees the day empty.
+    ``add_files`` were written before, by ``written_files``; they are left alone by a conflict.
     Progress that is not given, in ``sources`` or ``extra``, stays what it was.
     Raises CommitConflict when another writer was first, LakeUnavailable when the catalog or the
     store failed, FileBroken where a file of the table is: either all of it is visible or nothing.
@@ -76,6 +78,7 @@ def commit(
     producer = update.overwrite() if removed else update.merge_append()
     with committed(table, outputs, producer):
         written = [file for rows in add for file in written_files(table, rows, outputs)]
+        written += add_files
         with producer:
             for file in removed:
                 producer.delete_data_file(file)

@@ -222,13 +222,14 @@ def commits_since(table: Table, sequence: int) -> list[Change]:
     for snapshot in lineage(table):
         if (snapshot.sequence_number or 0) <= sequence:
             break
-        found.append(_change(snapshot))
+        found.append(change_of(snapshot))
     else:
         _require_kept(table, found[-1].snapshot if found else None, sequence)
     return found[::-1]
 
 
-def _change(snapshot: Snapshot) -> Change:
+def change_of(snapshot: Snapshot) -> Change:
+    """What that commit did; another writer's counts as a recompute."""
     properties = {} if snapshot.summary is None else snapshot.summary.additional_properties
     return Change(
         sequence=snapshot.sequence_number or 0,
