@@ -16,11 +16,12 @@ from k2_lake.commit import written_files
 from k2_lake.engine import Engine, Input
 from k2_lake.gold import merge
 from k2_lake.history import Mode, change_of, changes_since, consumed, head_sequence, lineage
+from k2_lake.locations import local_path
 from k2_lake.maintenance import compaction
 from k2_lake.maintenance.compaction import compact, due_days
 from k2_lake.maintenance.expiry import expire
 from k2_lake.maintenance.ledger import recorded
-from k2_lake.scan import appended, local_path, of_day, planned
+from k2_lake.scan import appended, of_day, planned
 from k2_lake.silver import refine
 from k2_lake.tables import MAINTENANCE_TABLE, TABLES, TRADES_TABLE
 from k2_market.errors import InvariantBroken
