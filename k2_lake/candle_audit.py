@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from pyiceberg.expressions import And
 
-from k2_lake.candles import candle_sql
+from k2_lake.candles import candle_sql, computed
 from k2_lake.catalog import Lake
 from k2_lake.engine import Engine
 from k2_lake.history import WINDOWS
@@ -76,7 +76,7 @@ def rollup_reconciled(lake: Lake, engine: Engine, day: date, name: str) -> Verdi
         return retired_verdict(dropped)
     candles = planned(table, CANDLE.schema, of_day("window_date", day))
     minutes = planned(finest, CANDLE.schema, of_day("window_date", day))
-    expected = engine.query(candle_sql(timeframe(name)), {"candles": minutes}, CANDLE.schema)
+    expected = computed(engine, candle_sql(timeframe(name)), {"candles": minutes})
     found = engine.query(_DIFFERING, {"ours": candles, "expected": expected}).to_pylist()[0]["n"]
     return Verdict(
         not found, {"candles": candles.rows, "expected": expected.num_rows, "differing": found}

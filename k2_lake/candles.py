@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyiceberg.expressions import And
 from pyiceberg.table import Table
 
@@ -33,6 +34,7 @@ from k2_lake.results import StepResult
 from k2_lake.retained import gone, require_held, retained, retired
 from k2_lake.scan import appended, between, of_day, planned
 from k2_lake.tables import TRADES_TABLE, candle_name
+from k2_market.columns import filled
 from k2_market.errors import DayRetired
 from k2_market.records import CANDLE, TRADE
 from k2_market.timeframes import Timeframe, timeframe
@@ -139,7 +141,7 @@ def _of_day(lake: Lake, engine: Engine, source: Table, day: date, frame: Timefra
         finer = timeframe(frame.source)
         of_finer = lake.table(_source_name(finer))
         inputs = {"candles": _of_day(lake, engine, of_finer, day, finer)}
-    return engine.query(candle_sql(frame), inputs, CANDLE.schema)
+    return computed(engine, candle_sql(frame), inputs)
 
 
 def _sources(frame: Timeframe) -> list[str]:
@@ -197,7 +199,13 @@ def _of_windows(
         us=frame.micros, start=start.isoformat(), end=end.isoformat()
     )
     inputs: dict[str, Input] = {"trades": trades, "touched": touched}
-    return engine.query(candle_sql(frame, f"({within})"), inputs, CANDLE.schema)
+    return computed(engine, candle_sql(frame, f"({within})"), inputs)
+
+
+def computed(engine: Engine, sql: str, inputs: Mapping[str, Input]) -> pa.Table:
+    """The candles of a statement; nullable columns that it does not make yet are null."""
+    made = engine.query(sql, inputs)
+    return filled({n: made[n] for n in made.column_names}, CANDLE.schema, made.num_rows)
 
 
 def _reach(touched: pa.Table, frame: Timeframe) -> tuple[datetime, datetime]:
@@ -210,17 +218,35 @@ def _reach(touched: pa.Table, frame: Timeframe) -> tuple[datetime, datetime]:
 def _replaced(before: pa.Table, windows: pa.Table) -> pa.Table:
     """``before`` with the rows of ``windows`` in place of those with the same key."""
     keys = list(CANDLE.key)
-    kept = before.join(windows.select(keys), keys=keys, join_type="left anti")
-    return pa.concat_tables([kept.select(CANDLE.columns).cast(CANDLE.schema), windows])
+    kept = _numbered(before, "row").join(windows.select(keys), keys=keys, join_type="left anti")
+    return pa.concat_tables([before.take(kept["row"]), windows])
 
 
 def _differing(before: pa.Table, after: pa.Table) -> int:
     """Rows that are in one of the two and not in the other, a changed row counted once."""
-    columns = list(CANDLE.columns)
-    joined = after.join(before, keys=columns, join_type="left anti").num_rows
     keys = list(CANDLE.key)
-    gone = before.select(keys).join(after.select(keys), keys=keys, join_type="left anti").num_rows
-    return joined + gone
+    both = _numbered(before, "old").join(_numbered(after, "new"), keys=keys, join_type="inner")
+    old, new = before.take(both["old"]), after.take(both["new"])
+    changed: Any = pa.repeat(False, both.num_rows)
+    for name in CANDLE.columns:
+        changed = pc.or_(changed, _unlike(old[name], new[name]))
+    alone = before.num_rows + after.num_rows - 2 * both.num_rows
+    return alone + int(pc.sum(changed, min_count=0).as_py())
+
+
+def _numbered(candles: pa.Table, number: str) -> pa.Table:
+    """The keys of the candles and the number of each row."""
+    rows = pa.array(range(candles.num_rows), pa.int64())
+    return candles.select(list(CANDLE.key)).append_column(number, rows)
+
+
+def _unlike(old: pa.ChunkedArray[Any], new: pa.ChunkedArray[Any]) -> Any:
+    """Row by row, whether the values differ; nulls are alike."""
+    if pa.types.is_nested(old.type):
+        pairs = zip(old.to_pylist(), new.to_pylist(), strict=True)
+        return pa.array([one != other for one, other in pairs], pa.bool_())
+    alike = pc.coalesce(pc.equal(old, new), pc.and_(old.is_null(), new.is_null()))
+    return pc.invert(alike)
 
 
 def _figures(candles: int, windows: int, changed: int, *, whole: bool) -> dict[str, int]:

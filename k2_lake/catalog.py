@@ -18,16 +18,16 @@ from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.partitioning import PARTITION_FIELD_ID_START, PartitionField, PartitionSpec
-from pyiceberg.schema import Schema, assign_fresh_schema_ids
 from pyiceberg.table import Table
 from pyiceberg.transforms import IdentityTransform
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.orm import Session
 
+from k2_lake.evolution import migrated
 from k2_lake.faults import DAMAGED, broken_table, opening
-from k2_lake.tables import PROPERTIES, TABLES, TableDef, table_def
-from k2_market.errors import SchemaMismatch, UsageError
+from k2_lake.tables import KEY, PROPERTIES, TABLES, TableDef, iceberg_schema, table_def
+from k2_market.errors import UsageError
 
 CATALOG_NAME = "k2"
 RACES = 3
@@ -91,18 +91,16 @@ class Lake:
         return PyArrowFileIO(dict(self.settings.store))
 
     def table(self, name: str) -> Table:
-        """The table as it is now, created empty if it does not exist yet.
+        """The table as it is now, to be written, with the columns that its record has gained.
 
-        Raises UnknownName, SchemaMismatch, LakeUnavailable when the catalog or the store cannot be
+        It is created empty if it does not exist yet. Raises UnknownName, SchemaMismatch where the
+        record has changed in another way, LakeUnavailable when the catalog or the store cannot be
         read, FileBroken when the table's metadata file is missing or damaged.
         """
         definition = table_def(name)
         table = self.existing(name)
-        if table is None:
-            with opening(name):
-                return self._create(definition)
-        _require_columns(table, definition)
-        return table
+        with opening(name):
+            return self._create(definition) if table is None else migrated(table, definition)
 
     def existing(self, name: str) -> Table | None:
         """The table as it is now, None if it was never made. Raises as ``table`` does."""
@@ -144,7 +142,7 @@ class Lake:
         )
 
     def _create(self, definition: TableDef) -> Table:
-        schema = iceberg_schema(self.catalog, definition)
+        schema = iceberg_schema(definition)
         fields = [
             PartitionField(
                 schema.find_field(column).field_id,
@@ -158,7 +156,7 @@ class Lake:
             definition.name,
             schema,
             partition_spec=PartitionSpec(*fields),
-            properties={**PROPERTIES, "comment": definition.doc},
+            properties={**PROPERTIES, KEY: definition.key_property, "comment": definition.doc},
         )
 
     def _prepare_sqlite(self) -> None:
@@ -169,17 +167,3 @@ class Lake:
         with closing(sqlite3.connect(path, timeout=30)) as connection:
             # Readers must not block the writer; the mode is kept in the file.
             connection.execute("pragma journal_mode=wal")
-
-
-def iceberg_schema(catalog: SqlCatalog, definition: TableDef) -> Schema:
-    """The Iceberg schema of a table: ids in column order, docs from the record."""
-    return assign_fresh_schema_ids(catalog._convert_schema_if_needed(definition.schema))
-
-
-def _require_columns(table: Table, definition: TableDef) -> None:
-    found, expected = list(table.schema().column_names), definition.record.columns
-    if [c for c in found if "." not in c] != expected:
-        raise SchemaMismatch(
-            f"{definition.name} has the columns {found}, its record {definition.record.name} has "
-            f"{expected}. The lake is of another version of K2: use that, or a new home."
-        )

@@ -138,7 +138,7 @@ def _files(table: Table, snapshot: Snapshot | None) -> Files:
 
 def _only(files: Files, other: Files) -> Files:
     known = set(other.paths)
-    return Files(files.schema, tuple(f for f in files.files if f.file_path not in known))
+    return files.only(f for f in files.files if f.file_path not in known)
 
 
 def file_sets(

@@ -7,11 +7,13 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import reduce
 
 import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 from pyiceberg.io.pyarrow import PyArrowFileIO
+from pyiceberg.manifest import DataFile
 
 from k2_lake.engine import Input
 from k2_lake.faults import reading_data
@@ -85,17 +87,45 @@ class DuckDBEngine:
 def bind(
     connection: duckdb.DuckDBPyConnection, name: str, source: Input, io: PyArrowFileIO | None = None
 ) -> None:
-    """Make ``source`` visible under ``name``; columns the files lack are an error, not null."""
+    """Make ``source`` visible under ``name``.
+
+    Columns that were added after a file was written are null in its rows; that one is missing in a
+    file which should have it is an error.
+    """
     if isinstance(source, pa.Table):
         connection.register(name, source)
     elif not source.files:
         connection.register(name, source.schema.empty_table())
     else:
         paths = [local_path(p) for p in source.paths]
-        if all(p is not None for p in paths):
-            connection.read_parquet([_literal(p) for p in paths if p is not None]).create_view(name)
-        else:
+        if any(p is None for p in paths):
             connection.register(name, _dataset(source, io))
+        elif source.evolved:
+            _widened(connection, source).create_view(name)
+        else:
+            _parquet(connection, source).create_view(name)
+
+
+def _parquet(connection: duckdb.DuckDBPyConnection, source: Files) -> duckdb.DuckDBPyRelation:
+    """The rows of local files that all have the same columns."""
+    paths = [local_path(p) for p in source.paths]
+    return connection.read_parquet([_literal(p) for p in paths if p is not None])
+
+
+def _widened(connection: duckdb.DuckDBPyConnection, source: Files) -> duckdb.DuckDBPyRelation:
+    """The rows of local files with the columns of the schema, null where a file lacks one."""
+    types = connection.from_arrow(source.schema.empty_table()).types
+    kinds = dict(zip(source.schema.names, types, strict=True))
+    groups: dict[frozenset[str], list[DataFile]] = {}
+    for file in source.files:
+        groups.setdefault(source.lacking.get(file.file_path, frozenset()), []).append(file)
+    parts = [
+        _parquet(connection, source.only(files)).project(
+            ", ".join(f"cast(null as {k}) as {n}" if n in lacks else n for n, k in kinds.items())
+        )
+        for lacks, files in groups.items()
+    ]
+    return reduce(duckdb.DuckDBPyRelation.union, parts)
 
 
 def _literal(path: str) -> str:

@@ -143,7 +143,7 @@ def _by_day(files: Files, newest_first: bool) -> list[Files]:
         return file.partition[0]
 
     ordered = sorted(files.files, key=day, reverse=newest_first)
-    return [Files(files.schema, tuple(group)) for _, group in groupby(ordered, day)]
+    return [files.only(group) for _, group in groupby(ordered, day)]
 
 
 def _of_symbols(extents: Sequence[Extent]) -> BooleanExpression:

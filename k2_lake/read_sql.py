@@ -25,6 +25,7 @@ from pyiceberg.table import Table
 from k2_lake.as_of import AsOf, planned_as_of
 from k2_lake.catalog import Lake, LakeSettings
 from k2_lake.duckdb_engine import bind
+from k2_lake.evolution import require_readable
 from k2_lake.locations import local_path
 from k2_lake.tables import TABLES, table_def
 from k2_market.errors import LakeUnavailable, QueryRefused, UsageError
@@ -72,9 +73,16 @@ def existing_lake(settings: LakeSettings) -> Lake:
 
 
 def existing_table(lake: Lake, name: str) -> Table | None:
-    """The table as it is now, None if it was never written. Raises UnknownName, LakeUnavailable."""
-    table_def(name)
-    return lake.existing(name)
+    """The table as it is now, to be read, None if it was never written.
+
+    It is left as it is: columns that the record has gained since are null. Raises UnknownName,
+    LakeUnavailable, FileBroken, and SchemaMismatch where the record has changed in another way.
+    """
+    definition = table_def(name)
+    table = lake.existing(name)
+    if table is not None:
+        require_readable(table, definition)
+    return table
 
 
 @contextmanager

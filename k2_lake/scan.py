@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
 import pyarrow as pa
@@ -20,6 +20,7 @@ from pyiceberg.manifest import DataFile, ManifestEntryStatus
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
+from k2_lake.evolution import later_columns
 from k2_lake.faults import planning
 from k2_lake.tables import name_of
 from k2_market.errors import InvariantBroken
@@ -29,10 +30,17 @@ _EPOCH = date(1970, 1, 1).toordinal()
 
 @dataclass(frozen=True)
 class Files:
-    """Data files with the schema of their rows; the same thing to every engine."""
+    """Data files with the schema of their rows; the same thing to every engine.
+
+    ``evolved``: the table has had other columns, or another order of them. ``lacking`` names then,
+    by location, the columns that were added after a file was written: they are null in its rows.
+    That any other column is missing in a file is an error.
+    """
 
     schema: pa.Schema
     files: tuple[DataFile, ...]
+    evolved: bool = False
+    lacking: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def paths(self) -> list[str]:
@@ -46,7 +54,16 @@ class Files:
 
     def __add__(self, other: Files) -> Files:
         """Both together."""
-        return Files(self.schema, self.files + other.files)
+        return Files(
+            self.schema,
+            self.files + other.files,
+            self.evolved or other.evolved,
+            {**self.lacking, **other.lacking},
+        )
+
+    def only(self, files: Iterable[DataFile]) -> Files:
+        """Some of the files."""
+        return replace(self, files=tuple(files))
 
 
 def of_day(day_column: str, day: date, exchanges: Iterable[str] | None = None) -> BooleanExpression:
@@ -84,7 +101,7 @@ def planned(
             f"{name_of(table)} has delete files, which K2 never writes and its readers ignore. "
             "Another writer changed the table: roll it back, or rewrite its files."
         )
-    return Files(schema, tuple(task.file for task in tasks))
+    return _of(table, schema, [task.file for task in tasks])
 
 
 def appended(table: Table, snapshots: Iterable[Snapshot], schema: pa.Schema) -> Files:
@@ -93,7 +110,7 @@ def appended(table: Table, snapshots: Iterable[Snapshot], schema: pa.Schema) -> 
     for snapshot in snapshots:
         with planning(table, [snapshot]):
             files += _added_by(table, snapshot)
-    return Files(schema, tuple(files))
+    return _of(table, schema, files)
 
 
 def _added_by(table: Table, snapshot: Snapshot) -> list[DataFile]:
@@ -104,3 +121,19 @@ def _added_by(table: Table, snapshot: Snapshot) -> list[DataFile]:
         for entry in manifest.fetch_manifest_entry(table.io)
         if entry.status == ManifestEntryStatus.ADDED and entry.snapshot_id == snapshot.snapshot_id
     ]
+
+
+def _of(table: Table, schema: pa.Schema, files: Iterable[DataFile]) -> Files:
+    """The files, with what the metadata of each says that it lacks."""
+    found = tuple(files)
+    # An older table that is only read: none of its files has them.
+    unknown = frozenset(schema.names) - {f.name for f in table.schema().fields}
+    if len(table.metadata.schemas) == 1 and not unknown:
+        return Files(schema, found)
+    later, lacking = later_columns(table), {}
+    for file in found:
+        held = set(file.column_sizes or ())
+        lacks = unknown | {name for name, ids in later.items() if held and not ids & held}
+        if lacks:
+            lacking[file.file_path] = lacks
+    return Files(schema, found, evolved=True, lacking=lacking)

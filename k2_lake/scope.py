@@ -60,6 +60,6 @@ class Scope:
             if sum(files.files[i].record_count for i in piece) >= ROWS_AT_ONCE or index + 1 == len(
                 files.files
             ):
-                part = Files(files.schema, tuple(files.files[i] for i in piece))
+                part = files.only(files.files[i] for i in piece)
                 yield engine.query("select * from part", {"part": part}, files.schema)
                 piece = []

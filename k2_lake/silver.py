@@ -245,12 +245,12 @@ def _parts(frames: Files) -> Iterator[Files]:
     rows = 0
     for index, file in enumerate(frames.files):
         if part and rows + file.record_count > FRAMES_PER_COMMIT:
-            yield Files(frames.schema, tuple(frames.files[i] for i in part))
+            yield frames.only(frames.files[i] for i in part)
             part, rows = [], 0
         part.append(index)
         rows += file.record_count
     if part:
-        yield Files(frames.schema, tuple(frames.files[i] for i in part))
+        yield frames.only(frames.files[i] for i in part)
 
 
 def _frames(engine: Engine, files: Files) -> pa.Table:

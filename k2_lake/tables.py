@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pyarrow as pa
+from pyiceberg.catalog import Catalog
+from pyiceberg.schema import Schema, assign_fresh_schema_ids
 from pyiceberg.table import Table
 
 from k2_market.errors import UnknownName
@@ -19,6 +21,9 @@ from k2_market.listing import INSTRUMENT
 from k2_market.maintenance import MAINTENANCE
 from k2_market.records import CANDLE, GAP, RAW_FRAME, REJECTED, Record, with_day
 from k2_market.timeframes import TIMEFRAMES
+
+# The property that says what tells the rows of a table apart, for no column does.
+KEY = "k2.key"
 
 # Retries are ours: PyIceberg's own would commit the rows of a stale writer a second time.
 PROPERTIES = {
@@ -61,6 +66,16 @@ class TableDef:
     def schema(self) -> pa.Schema:
         """The Arrow schema of the rows."""
         return self.record.schema
+
+    @property
+    def key_property(self) -> str:
+        """The record's key as the table's property ``KEY`` holds it."""
+        return ",".join(self.record.key)
+
+
+def iceberg_schema(definition: TableDef) -> Schema:
+    """The Iceberg schema of a table: ids in column order, docs from the record."""
+    return assign_fresh_schema_ids(Catalog._convert_schema_if_needed(definition.schema))
 
 
 def name_of(table: Table) -> str:

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 
 import pyarrow as pa
 
+from k2_market.columns import filled
 from k2_market.kinds import Kind
 from k2_market.records import RAW_FRAME
 
@@ -87,7 +88,7 @@ def frame_table(
         "ingest_date": [arrived.date()] * n,
     }
     schema = pa.schema([f for f in RAW_FRAME.schema if f.name != "epoch"])
-    return pa.table(columns, schema=schema)
+    return filled(columns, schema, n)
 
 
 def prints_table(prints: Iterable[Print], first_offset: int = 0, **where: object) -> pa.Table:

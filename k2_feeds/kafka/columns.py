@@ -15,6 +15,7 @@ import pyarrow as pa
 from confluent_kafka import Message
 
 from k2_feeds.kafka.frame import HEADER_KEY, decode_headers
+from k2_market.columns import filled
 from k2_market.errors import LogError
 from k2_market.records import INSTANT, RAW_FRAME
 
@@ -35,20 +36,20 @@ def frame_columns(topic: str, messages: Sequence[Message]) -> pa.Table:
     payload = pa.array(list(map(Message.value, messages)), pa.binary())
     if payload.null_count:
         raise LogError(f"{where(payload.is_null().index(True).as_py())} has no value: no K2 frame.")
-    columns: list[pa.Array[Any]] = [
-        pa.array(list(map(Message.partition, messages)), pa.int32()),
-        pa.array(list(map(Message.offset, messages)), pa.int64()),
-        timestamp,
-        pa.repeat(topic, len(messages)),
-        _symbols(messages, topic),
-        payload,
-        header.received_at,
-        header.connection_id,
-        header.sequence,
-        header.origin,
-        timestamp.cast(pa.date32()),
-    ]
-    return pa.Table.from_arrays(columns, schema=FRAME_SCHEMA)
+    columns: dict[str, pa.Array[Any]] = {
+        "kafka_partition": pa.array(list(map(Message.partition, messages)), pa.int32()),
+        "kafka_offset": pa.array(list(map(Message.offset, messages)), pa.int64()),
+        "kafka_timestamp": timestamp,
+        "kafka_topic": pa.repeat(topic, len(messages)),
+        "exchange_symbol": _symbols(messages, topic),
+        "payload": payload,
+        "received_at": header.received_at,
+        "connection_id": header.connection_id,
+        "sequence": header.sequence,
+        "origin": header.origin,
+        "ingest_date": timestamp.cast(pa.date32()),
+    }
+    return filled(columns, FRAME_SCHEMA, len(messages))
 
 
 def _headers(messages: Sequence[Message]) -> list[bytes]:

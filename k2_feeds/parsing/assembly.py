@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pyarrow.compute as pc
 from k2_feeds.adapter import Columns, QuoteColumns
 from k2_feeds.parsing.faults import shown
 from k2_market import exact
+from k2_market.columns import filled
 from k2_market.instruments import canonical_symbol, quote_currency
 from k2_market.kinds import Kind
 from k2_market.quote_rules import CROSSED, LOCKED
@@ -90,15 +92,14 @@ def assemble(
     if isinstance(columns, QuoteColumns):
         cells["quote_conditions"] = _conditions(cells["bid_price"], cells["ask_price"])
         cells |= _identity(columns, cells, stated=times["timestamp"][0])
-    schema = POSITIONED[kind]
-    arrays = [cells[n] if n in cells else getattr(columns, n) for n in schema.names]
+    cells |= {f.name: getattr(columns, f.name) for f in fields(columns) if f.name not in cells}
     refused = _refusals(
         ("unreadable_symbol", "symbol", unreadable, columns.exchange_symbol),
         *(("bad_decimal", _words(n), bad, getattr(columns, n)) for n, (_, bad) in numbers.items()),
         ("bad_time", f"{_one(kind)} time", times["timestamp"][1], columns.timestamp),
         ("bad_time", "event time", times["event_time"][1], said["event_time"]),
     )
-    return pa.table(arrays, schema=schema), refused
+    return filled(cells, POSITIONED[kind], len(position)), refused
 
 
 def _said(columns: Columns, name: str, rows: int) -> pa.Array[Any]:

@@ -20,6 +20,7 @@ from k2_feeds.adapters import adapter
 from k2_feeds.archives.rows import describe, read_rows
 from k2_feeds.kafka.frame import Origin
 from k2_feeds.parsing.assembly import POSITION, POSITIONED, Refused, assemble
+from k2_market.columns import filled
 from k2_market.kind_rules import RULES
 from k2_market.kinds import Kind
 from k2_market.records import REJECTED
@@ -204,8 +205,8 @@ def _rejected(
         "detail": pa.array(_details(faults, origin), pa.string()),
         "frame_index": pa.array([fault.frame_index for _, fault in faults], pa.int32()),
     }
-    arrays = [cells[n] if n in cells else origin[n] for n in REJECTED.columns]
-    return pa.table(arrays, schema=REJECTED.schema)
+    kept = {name: origin[name] for name in origin.column_names}
+    return filled({**kept, **cells}, REJECTED.schema, len(faults))
 
 
 def _details(faults: list[tuple[int, Fault]], origin: pa.Table) -> list[str]:

@@ -96,7 +96,7 @@ def _drop(lake: Lake, name: str, policy: Policy, today: date, *, dry_run: bool) 
 
 def _without(all_files: Files, dropped: Files) -> Files:
     paths = set(dropped.paths)
-    return Files(all_files.schema, tuple(f for f in all_files.files if f.file_path not in paths))
+    return all_files.only(f for f in all_files.files if f.file_path not in paths)
 
 
 def _aged(lake: Lake, table: Table, policy: Policy, today: date) -> tuple[Aged, Files]:
