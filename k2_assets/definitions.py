@@ -6,6 +6,7 @@ import dagster as dg
 
 from k2_assets import (
     bronze,
+    freshness,
     gaps,
     gold,
     history,
@@ -42,6 +43,7 @@ def definitions(home: str = "") -> dg.Definitions:
         assets=ASSETS,
         asset_checks=[
             *CHECKS,
+            *freshness.CHECKS,
             *gaps.CHECKS,
             *instruments.CHECKS,
             *maintenance.CHECKS,

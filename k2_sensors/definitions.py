@@ -6,6 +6,7 @@ import dagster as dg
 
 from k2_assets.definitions import definitions
 from k2_market.kinds import Kind
+from k2_sensors.freshness import freshness
 from k2_sensors.instruments import instruments
 from k2_sensors.kafka_lag import kafka_lag
 from k2_sensors.landing import landing
@@ -17,6 +18,7 @@ from k2_sensors.touched_days import touched_days
 SENSORS = [
     *(kafka_lag(kind) for kind in Kind),
     *(touched_days(kind) for kind in Kind),
+    freshness,
     landing,
     instruments,
     repair,

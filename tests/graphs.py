@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 
 from k2_assets.definitions import definitions
+from k2_assets.freshness import FRESH_CHECKS
 from k2_assets.tables import MODE_TAG, PARTITION_TAG, TICK, asset_key
 from k2_lake.tables import TABLES
 
@@ -17,7 +18,7 @@ def graph(home: Path) -> dg.Definitions:
     alone = [
         dg.define_asset_job(
             f"only_checks_of_{name.replace('.', '_')}",
-            dg.AssetSelection.checks_for_assets(asset_key(name)),
+            dg.AssetSelection.checks_for_assets(asset_key(name)) - FRESH_CHECKS,
             executor_def=dg.in_process_executor,
         )
         for name in TABLES

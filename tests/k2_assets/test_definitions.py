@@ -14,6 +14,7 @@ from k2_assets.definitions import ASSETS, definitions
 from k2_assets.instruments import LISTED
 from k2_assets.jobs import JOBS_OF
 from k2_assets.tables import OWNERS, asset_key
+from k2_lake.freshness import SLO_S
 from k2_lake.tables import MAINTENANCE_TABLE, TABLES
 from k2_market.exchanges import EXCHANGES
 from k2_market.kinds import Kind
@@ -84,6 +85,7 @@ def test_the_graph_goes_from_bronze_to_days() -> None:
 WARNINGS = {
     ("gold.gaps", "nothing_missing"),
     ("gold.reconciliation", "all_windows_match"),
+    *((table, "fresh") for table in SLO_S),
 }
 
 
@@ -126,6 +128,7 @@ def test_jobs_and_sensors_are_there_by_name() -> None:
     assert {s.name for s in defs.sensors or []} == {
         *("kafka_lag", "touched_days"),
         *("kafka_lag_quotes", "touched_days_quotes"),
+        "freshness",
         "landing",
         "instruments",
         "repair",

@@ -39,7 +39,7 @@ GOLD = ["gold.trades", *CANDLE_TABLES]
 GOLD_GROUP = [*GOLD, "gold.quotes", "gold.gaps"]
 RUNNING = (
     *("kafka_lag", "kafka_lag_quotes", "touched_days", "touched_days_quotes"),
-    *("landing", "instruments"),
+    *("freshness", "landing", "instruments"),
 )
 MINUTE_MS = 60_000
 ALL_SUCCEEDED = ["2", "0", "2", "0"]  # targeted, in progress, succeeded, failed
