@@ -6,6 +6,7 @@ import dagster as dg
 
 from k2_assets import (
     bronze,
+    day_condition,
     freshness,
     gaps,
     gold,
@@ -31,6 +32,7 @@ ASSETS = [
     *gaps.ASSETS,
     *instruments.ASSETS,
     *maintenance.ASSETS,
+    *day_condition.ASSETS,
     *reconciliation.ASSETS,
     *retention.ASSETS,
     *history.ASSETS,
@@ -47,6 +49,7 @@ def definitions(home: str = "") -> dg.Definitions:
             *gaps.CHECKS,
             *instruments.CHECKS,
             *maintenance.CHECKS,
+            *day_condition.CHECKS,
             *reconciliation.CHECKS,
         ],
         jobs=[
@@ -54,6 +57,7 @@ def definitions(home: str = "") -> dg.Definitions:
             LANDING,
             instruments.REFRESH,
             REPAIR,
+            day_condition.CONDITION,
             reconciliation.RECONCILE,
             retention.RETENTION,
             history.HISTORY,

@@ -30,6 +30,7 @@ _TRADE_DAY = (
 PARTITION_MEANS = {
     "": "A partition is an exchange.",
     "ingest_date": "A partition is a UTC day of arrival in Kafka.",
+    "day": _TRADE_DAY,
     "trade_date": _TRADE_DAY,
     "quote_date": _TRADE_DAY,
     "gap_date": "A partition is a UTC day of trading: the one of the trade before the gap.",

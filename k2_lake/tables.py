@@ -13,6 +13,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.schema import Schema, assign_fresh_schema_ids
 from pyiceberg.table import Table
 
+from k2_market.conditions import DAY_CONDITION
 from k2_market.errors import UnknownName
 from k2_market.exchanges import EXCHANGES, Exchange
 from k2_market.kinds import Kind
@@ -109,6 +110,7 @@ TRADES_TABLE = gold_name(Kind.TRADES)
 INSTRUMENTS_TABLE = "gold.instruments"
 MAINTENANCE_TABLE = "ops.maintenance"
 RECONCILIATION_TABLE = "gold.reconciliation"
+CONDITION_TABLE = "gold.day_condition"
 
 
 def _of_exchange(exchange: Exchange, kind: Kind) -> tuple[TableDef, TableDef]:
@@ -153,6 +155,8 @@ TABLES: dict[str, TableDef] = {
             (TRADES_TABLE,),
         ),
         TableDef(INSTRUMENTS_TABLE, INSTRUMENT, "What exchanges list, and since when."),
+        # Made from all of gold, but by whole days: it needs no commit to be kept for it.
+        TableDef(CONDITION_TABLE, DAY_CONDITION, "Whether a day of an instrument is whole."),
         TableDef(RECONCILIATION_TABLE, RECONCILIATION, "Candles beside the exchange's own."),
         *(
             TableDef(

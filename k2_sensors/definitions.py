@@ -6,6 +6,7 @@ import dagster as dg
 
 from k2_assets.definitions import definitions
 from k2_market.kinds import Kind
+from k2_sensors.day_condition import day_condition
 from k2_sensors.freshness import freshness
 from k2_sensors.instruments import instruments
 from k2_sensors.kafka_lag import kafka_lag
@@ -22,6 +23,7 @@ SENSORS = [
     landing,
     instruments,
     repair,
+    day_condition,
 ]
 
 SCHEDULES = [reconciliation, retention, history]

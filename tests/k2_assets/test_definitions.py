@@ -76,6 +76,7 @@ def test_the_graph_goes_from_bronze_to_days() -> None:
         "gold.ohlcv_1h": {"gold.ohlcv_30m"},
         "gold.ohlcv_1d": {"gold.ohlcv_1h"},
         "gold.instruments": set(),
+        "gold.day_condition": {"gold.trades", "gold.quotes", "gold.gaps", "silver.rejected"},
         "gold.reconciliation": {"gold.ohlcv_1m"},
         MAINTENANCE_TABLE: set(),
     }
@@ -84,6 +85,7 @@ def test_the_graph_goes_from_bronze_to_days() -> None:
 # They tell of the market's side as well, which no run of ours can mend.
 WARNINGS = {
     ("gold.gaps", "nothing_missing"),
+    ("gold.day_condition", "nothing_lacking"),
     ("gold.reconciliation", "all_windows_match"),
     *((table, "fresh") for table in SLO_S),
 }
@@ -99,7 +101,8 @@ def test_every_check_but_the_warnings_blocks_and_is_of_a_day_where_its_table_has
     assert all(c.blocking and c.description for c in checks)
     without_days = {".".join(c.asset_key.path) for c in checks if c.partitions_def != DAYS}
     assert without_days == {"gold.instruments", MAINTENANCE_TABLE}
-    assert len(checks) == 2 * (len(TABLES) - len(unchecked)) - 1
+    # Of maintenance and of conditions there is one blocking check each, of all others two.
+    assert len(checks) == 2 * (len(TABLES) - len(unchecked)) - 2
 
 
 def test_days_are_utc_and_end_with_today() -> None:
@@ -121,6 +124,7 @@ def test_jobs_and_sensors_are_there_by_name() -> None:
         "landing",
         "instruments",
         "repair",
+        "day_condition",
         "reconciliation",
         *("retention", "history"),
     }
@@ -132,6 +136,7 @@ def test_jobs_and_sensors_are_there_by_name() -> None:
         "landing",
         "instruments",
         "repair",
+        "day_condition",
     }
 
 
@@ -143,7 +148,10 @@ def tables_of(job: str) -> set[str]:
 def test_a_tick_of_trades_and_one_of_quotes_share_no_table_but_that_of_the_rejected() -> None:
     trades, quotes = tables_of("tick"), tables_of("tick_quotes")
     assert trades & quotes == {"silver.rejected"}
-    of_their_own = {"gold.instruments", "gold.reconciliation", MAINTENANCE_TABLE}
+    of_their_own = {
+        *("gold.instruments", "gold.day_condition", "gold.reconciliation"),
+        MAINTENANCE_TABLE,
+    }
     assert trades | quotes == set(TABLES) - of_their_own
     for kind, tick in (("trades", trades), ("quotes", quotes)):
         names = JOBS_OF[Kind(kind)]

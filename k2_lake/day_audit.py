@@ -1,0 +1,65 @@
+"""The check of conditions: every instrument that gold has of a day has exactly one."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from k2_lake.catalog import Lake
+from k2_lake.day_condition import conditions
+from k2_lake.engine import Engine
+from k2_lake.history import Consumed, consumed, snapshot_at
+from k2_lake.scan import of_day, planned
+from k2_lake.scope import Scope, Verdict
+from k2_lake.tables import CONDITION_TABLE, gold_name
+from k2_market.conditions import Instrumented
+from k2_market.kinds import Kind
+
+SHOWN = 5
+
+
+def one_condition_each(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
+    """Whether the conditions of the day are those of gold's instruments, each once.
+
+    Of gold as it was when they were computed: what came since is the next computation's.
+    """
+    table = lake.table(CONDITION_TABLE)
+    rows = conditions(engine, table, scope.day, scope.day)
+    told = Counter(Instrumented(r["exchange"], r["symbol"], Kind(r["kind"])) for r in rows)
+    found = {
+        Instrumented(r["exchange"], r["symbol"], Kind(r["kind"])): r["rows"]
+        for r in rows
+        if r["rows"]
+    }
+    there = _rows_of_gold(lake, engine, scope)
+    wrong = sorted(
+        what for what in found.keys() | there.keys() if found.get(what) != there.get(what)
+    )
+    twice = sorted(what for what, n in told.items() if n > 1)
+    first = [f"{w.exchange} {w.symbol} {w.kind}" for w in (*twice, *wrong)]
+    figures: dict[str, int | str] = {
+        "conditions": len(rows),
+        "instruments_in_gold": len(there),
+        "twice": len(twice),
+        "other_than_gold": len(wrong),
+    }
+    if first:
+        figures["first"] = "\n".join(first[:SHOWN])
+    return Verdict(not first, figures)
+
+
+def _rows_of_gold(lake: Lake, engine: Engine, scope: Scope) -> dict[Instrumented, int]:
+    done = consumed(lake.table(CONDITION_TABLE))
+    found: dict[Instrumented, int] = {}
+    for kind in Kind:
+        name, day = gold_name(kind), kind.record.day
+        table = lake.table(name)
+        as_of = snapshot_at(table, done.get(name, Consumed()).of(scope.day))
+        files = planned(table, kind.record.schema, of_day(day, scope.day), as_of)
+        counts = engine.query(
+            "select exchange, symbol, count(*) as n from gold "
+            f"where {day} = date '{scope.day.isoformat()}' group by exchange, symbol",
+            {"gold": files},
+        )
+        for row in counts.to_pylist():
+            found[Instrumented(row["exchange"], row["symbol"], kind)] = row["n"]
+    return found

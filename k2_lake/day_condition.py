@@ -1,0 +1,283 @@
+"""``gold.day_condition``: whether each day of each instrument is whole, and why not.
+
+A day is computed from what the tables hold of it, all of it in one commit; an instrument of which
+nothing new was found keeps its row. Which days have changed is told by the commits of the sources.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+from pyiceberg.expressions import And, BooleanExpression, GreaterThanOrEqual, LessThanOrEqual
+from pyiceberg.table import Table
+from pyiceberg.utils.datetime import days_to_date
+
+from k2_lake.catalog import Lake
+from k2_lake.commit import commit, retry_conflicts
+from k2_lake.day_figures import Figures, counted, rows_of_day
+from k2_lake.day_outstanding import Outstanding, outstanding
+from k2_lake.engine import Engine
+from k2_lake.history import (
+    Change,
+    Consumed,
+    Mode,
+    changes_since,
+    consumed,
+    head_sequence,
+    lineage,
+)
+from k2_lake.results import StepResult
+from k2_lake.scan import of_day, planned
+from k2_lake.tables import (
+    CONDITION_TABLE,
+    GAPS_TABLE,
+    REJECTED_TABLE,
+    gold_name,
+    table_def,
+)
+from k2_market.conditions import (
+    DAY_CONDITION,
+    Circumstances,
+    Condition,
+    DayFigures,
+    Instrumented,
+    judge,
+)
+from k2_market.errors import InvariantBroken
+from k2_market.kinds import Kind
+
+SOURCES = (*map(gold_name, Kind), GAPS_TABLE, REJECTED_TABLE)
+# An instrument that was recorded within so many days before and after was meant to be all along.
+AROUND = timedelta(days=7)
+# What is known anew each time and yet says nothing new of a day.
+_WHEN = ("snapshots", "computed_at")
+
+Row = dict[str, Any]
+RecordedDays = Mapping[Instrumented, Sequence[date]]
+
+
+@dataclass(frozen=True)
+class Configured:
+    """What is meant to be recorded, and the first day on which it was."""
+
+    instruments: Collection[Instrumented] = ()
+    since: date | None = None
+
+    def on(self, day: date) -> set[Instrumented]:
+        """What is meant to be recorded on that day."""
+        return set() if self.since is None or day < self.since else set(self.instruments)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table that conditions are computed from, what of it is in them and what changed since."""
+
+    table: Table
+    done: Consumed
+
+    @cached_property
+    def changes(self) -> list[Change]:
+        """The commits since. Where some are gone by now, any day it holds may have changed."""
+        try:
+            return changes_since(self.table, self.done.through)
+        except InvariantBroken:
+            oldest = lineage(self.table)[-1]
+            sequence = oldest.sequence_number or 0
+            known = planned(self.table, table_def(self.name).schema)
+            days = frozenset(days_to_date(file.partition[0]) for file in known.files)
+            whole = Change(sequence, oldest, Mode.RECOMPUTE, days)
+            return [whole, *changes_since(self.table, sequence)]
+
+    @property
+    def name(self) -> str:
+        """``gold.trades``."""
+        return ".".join(self.table.name()[-2:])
+
+    def after(self, day: date) -> Consumed:
+        """What is in the conditions once ``day`` is computed."""
+        return self.done.after(day, self.changes, head_sequence(self.table))
+
+
+def sources(lake: Lake) -> dict[str, Source]:
+    """The sources by name, as far as conditions have followed them."""
+    done = consumed(lake.table(CONDITION_TABLE))
+    return {name: Source(lake.table(name), done.get(name, Consumed())) for name in SOURCES}
+
+
+@retry_conflicts
+def assess(
+    lake: Lake, engine: Engine, day: date, now: datetime, configured: Configured
+) -> StepResult:
+    """Compute the condition of every instrument on one day.
+
+    Figures: instruments, and how many are in which condition.
+    """
+    table = lake.table(CONDITION_TABLE)
+    before, read = head_sequence(table), sources(lake)
+    around = conditions(engine, table, day - AROUND, day + AROUND)
+    old = [row for row in around if row["day"] == day]
+    days = recorded_days(around)
+    found = _figures(lake, engine, read, day, days, configured)
+    behind, snapshots = outstanding(lake, day), _snapshots(read)
+    rows = [
+        {
+            **_row(what, day, found[what], days, behind, now.date(), configured),
+            "snapshots": snapshots,
+            "computed_at": now,
+        }
+        for what in sorted(found)
+    ]
+    known = {_key(row): row for row in old}
+    rows = [known[_key(r)] if _same(known.get(_key(r)), r) else r for r in rows]
+    counts = _counts(rows)
+    changed = rows != sorted(old, key=_key)
+    pending = any(day in s.done.pending(s.changes) for s in read.values())
+    if changed or pending:
+        commit(
+            table,
+            add=[_table(rows)] if changed else (),
+            remove=planned(table, DAY_CONDITION.schema, of_day(DAY_CONDITION.day, day)).files
+            if changed
+            else (),
+            mode=Mode.RECOMPUTE,
+            days=[day] if changed else [],
+            sources={name: source.after(day) for name, source in read.items()},
+            figures=counts,
+        )
+    return StepResult.of(table, before=before, changed=changed, figures=counts)
+
+
+def conditions(engine: Engine, table: Table, first: date, last: date) -> list[Row]:
+    """The rows of these days, both included, in order of their key."""
+    within = And(GreaterThanOrEqual("day", first), LessThanOrEqual("day", last))
+    rows = recorded(engine, table, within)
+    return [row for row in rows if first <= row["day"] <= last]
+
+
+def recorded(engine: Engine, table: Table, where: BooleanExpression) -> list[Row]:
+    """The rows in the files that may hold what ``where`` says, in order of their key."""
+    files = planned(table, DAY_CONDITION.schema, where)
+    if not files.files:
+        return []
+    order = ", ".join(DAY_CONDITION.key)
+    rows: list[Row] = engine.query(
+        f"select * from conditions order by {order}", {"conditions": files}, DAY_CONDITION.schema
+    ).to_pylist()
+    return rows
+
+
+def recorded_days(rows: Iterable[Row]) -> RecordedDays:
+    """The days on which each instrument has rows, as these conditions tell."""
+    found: dict[Instrumented, list[date]] = defaultdict(list)
+    for row in rows:
+        days = found[instrumented(row)]
+        if row["rows"]:
+            days.append(row["day"])
+    return found
+
+
+def expectation(what: Instrumented, day: date, days: RecordedDays, configured: Configured) -> str:
+    """Why there should be rows of an instrument on that day; "" where nothing says so."""
+    before, after = neighbours(what, day, days)
+    if before is not None and after is not None:
+        return f"it was recorded on {before} and on {after}"
+    return "instruments.yaml lists it" if what in configured.on(day) else ""
+
+
+def neighbours(
+    what: Instrumented, day: date, days: RecordedDays
+) -> tuple[date | None, date | None]:
+    """The nearest days before and after on which there are rows of it, within a week."""
+    near = [d for d in days.get(what, ()) if abs(d - day) <= AROUND]
+    before = max((d for d in near if d < day), default=None)
+    return before, min((d for d in near if d > day), default=None)
+
+
+def instrumented(row: Mapping[str, Any]) -> Instrumented:
+    """What a row is about."""
+    return Instrumented(row["exchange"], row["symbol"], Kind(row["kind"]))
+
+
+def figures_of(row: Mapping[str, Any]) -> DayFigures:
+    """What a row counts."""
+    return DayFigures(**{name: row[name] for name in DayFigures.__dataclass_fields__})
+
+
+def _figures(
+    lake: Lake,
+    engine: Engine,
+    read: Mapping[str, Source],
+    day: date,
+    days: RecordedDays,
+    configured: Configured,
+) -> Figures:
+    """What is counted of everything that has rows on that day, or should have."""
+    meant = set(days) | configured.on(day)
+    found: Figures = {}
+    for kind in Kind:
+        rows = rows_of_day(engine, read[gold_name(kind)].table, kind, day)
+        for what in meant:
+            if what.kind is kind and expectation(what, day, days, configured):
+                rows.setdefault(what, DayFigures())
+        found |= counted(lake, engine, kind, day, rows)
+    return found
+
+
+def _row(
+    what: Instrumented,
+    day: date,
+    figures: DayFigures,
+    days: RecordedDays,
+    behind: Outstanding,
+    today: date,
+    configured: Configured,
+) -> Row:
+    before, after = neighbours(what, day, days)
+    circumstances = Circumstances(
+        over=day < today,
+        outstanding=behind.get((what.exchange, what.kind), ()),
+        expected=expectation(what, day, days, configured),
+        before=before is not None,
+        after=after is not None,
+    )
+    condition, reasons = judge(what, day, figures, circumstances)
+    return {
+        "exchange": what.exchange,
+        "symbol": what.symbol,
+        "kind": what.kind.value,
+        "day": day,
+        "condition": condition.value,
+        "reasons": reasons,
+        **asdict(figures),
+    }
+
+
+def _snapshots(read: Mapping[str, Source]) -> list[tuple[str, str]]:
+    heads = {name: source.table.current_snapshot() for name, source in read.items()}
+    return [(name, str(head.snapshot_id)) for name, head in heads.items() if head is not None]
+
+
+def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in DAY_CONDITION.key)
+
+
+def _same(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:
+    return old is not None and all(old[c] == new[c] for c in new if c not in _WHEN)
+
+
+def _counts(rows: Sequence[Row]) -> dict[str, int]:
+    counts = {"instruments": len(rows), **{str(c): 0 for c in Condition}}
+    for row in rows:
+        counts[row["condition"]] += 1
+    return counts
+
+
+def _table(rows: Sequence[Row]) -> pa.Table:
+    ordered = sorted(rows, key=lambda row: [row[c] for c in ("exchange", *DAY_CONDITION.order)])
+    return pa.Table.from_pylist(ordered, schema=DAY_CONDITION.schema)
