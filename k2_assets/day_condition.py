@@ -1,5 +1,6 @@
 """The asset of every day's condition: one check warns of what is lacking, one blocks."""
 
+import os
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -20,17 +21,21 @@ from k2_market.conditions import Condition, Instrumented
 from k2_market.errors import UsageError
 
 SHOWN = 20
+# The file of what is recorded, where it is neither the home's nor K2's own.
+INSTRUMENTS_VARIABLE = "K2_INSTRUMENTS"
 INSTRUMENTS_FILE = "instruments.yaml"
 OWN_FILE = Path(__file__).resolve().parent.parent / INSTRUMENTS_FILE
 
 
 def configured(lake: Lake) -> Configured:
-    """What instruments.yaml lists, the home's or else K2's own, since anything arrived.
+    """What instruments.yaml lists since anything arrived.
 
-    Raises UsageError where the file cannot be read or says what cannot be done.
+    The file is that of K2_INSTRUMENTS, else the home's, else the one that K2 comes with. Raises
+    UsageError where it cannot be read or says what cannot be done.
     """
+    named = os.environ.get(INSTRUMENTS_VARIABLE, "").strip()
     of_home = lake.settings.home / INSTRUMENTS_FILE
-    file = of_home if of_home.exists() else OWN_FILE
+    file = Path(named) if named else of_home if of_home.exists() else OWN_FILE
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

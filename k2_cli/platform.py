@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from k2_assets.ingest import drain
+from k2_assets.day_condition import INSTRUMENTS_VARIABLE
 from k2_assets.instruments import REST_ENDPOINT
 from k2_assets.resources import BROKER_FOLDER
 from k2_cli.candles import recent_candles
@@ -69,6 +70,7 @@ def run_platform(
         prepare_dagster(locked)
         lake = Lake(LakeSettings.from_environment(os.environ, locked))
         env = {**environment(locked), "K2_CODE_HOST": HOST, "DAGSTER_GRPC_PORT": str(ports.code)}
+        env[INSTRUMENTS_VARIABLE] = str(instruments.absolute())
         env |= {} if live else {REST_ENDPOINT: f"http://{HOST}:{ports.simulator}"}
         os.environ.update(env)
         with Supervisor(locked / "logs", env) as services:

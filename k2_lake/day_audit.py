@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from k2_lake.catalog import Lake
 from k2_lake.day_condition import conditions
 from k2_lake.engine import Engine
 from k2_lake.history import Consumed, consumed, snapshot_at
+from k2_lake.retained import gone, retained
 from k2_lake.scan import of_day, planned
-from k2_lake.scope import Scope, Verdict
+from k2_lake.scope import Scope, Verdict, retired_verdict
 from k2_lake.tables import CONDITION_TABLE, gold_name
 from k2_market.conditions import Instrumented
 from k2_market.kinds import Kind
@@ -20,17 +22,22 @@ SHOWN = 5
 def one_condition_each(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
     """Whether the conditions of the day are those of gold's instruments, each once.
 
-    Of gold as it was when they were computed: what came since is the next computation's.
+    Of gold as it was when they were computed: what came since is the next computation's. A kind of
+    which gold has dropped the day is left out.
     """
     table = lake.table(CONDITION_TABLE)
+    held = [kind for kind in Kind if retained(lake.table(gold_name(kind))).holds(scope.day)]
+    if not held:
+        return retired_verdict(gone(map(lake.table, map(gold_name, Kind)), scope.day) or "")
     rows = conditions(engine, table, scope.day, scope.day)
+    rows = [row for row in rows if row["kind"] in held]
     told = Counter(Instrumented(r["exchange"], r["symbol"], Kind(r["kind"])) for r in rows)
     found = {
         Instrumented(r["exchange"], r["symbol"], Kind(r["kind"])): r["rows"]
         for r in rows
         if r["rows"]
     }
-    there = _rows_of_gold(lake, engine, scope)
+    there = _rows_of_gold(lake, engine, scope, held)
     wrong = sorted(
         what for what in found.keys() | there.keys() if found.get(what) != there.get(what)
     )
@@ -47,10 +54,12 @@ def one_condition_each(lake: Lake, engine: Engine, scope: Scope) -> Verdict:
     return Verdict(not first, figures)
 
 
-def _rows_of_gold(lake: Lake, engine: Engine, scope: Scope) -> dict[Instrumented, int]:
+def _rows_of_gold(
+    lake: Lake, engine: Engine, scope: Scope, kinds: Iterable[Kind]
+) -> dict[Instrumented, int]:
     done = consumed(lake.table(CONDITION_TABLE))
     found: dict[Instrumented, int] = {}
-    for kind in Kind:
+    for kind in kinds:
         name, day = gold_name(kind), kind.record.day
         table = lake.table(name)
         as_of = snapshot_at(table, done.get(name, Consumed()).of(scope.day))

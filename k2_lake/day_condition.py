@@ -16,7 +16,6 @@ from typing import Any
 import pyarrow as pa
 from pyiceberg.expressions import And, BooleanExpression, GreaterThanOrEqual, LessThanOrEqual
 from pyiceberg.table import Table
-from pyiceberg.utils.datetime import days_to_date
 
 from k2_lake.catalog import Lake
 from k2_lake.commit import commit, retry_conflicts
@@ -33,11 +32,13 @@ from k2_lake.history import (
     lineage,
 )
 from k2_lake.results import StepResult
-from k2_lake.scan import of_day, planned
+from k2_lake.retained import require_held, retained
+from k2_lake.scan import day_of_file, of_day, planned
 from k2_lake.tables import (
     CONDITION_TABLE,
     GAPS_TABLE,
     REJECTED_TABLE,
+    TRADES_TABLE,
     gold_name,
     table_def,
 )
@@ -90,7 +91,7 @@ class Source:
             oldest = lineage(self.table)[-1]
             sequence = oldest.sequence_number or 0
             known = planned(self.table, table_def(self.name).schema)
-            days = frozenset(days_to_date(file.partition[0]) for file in known.files)
+            days = frozenset(map(day_of_file, known.files))
             whole = Change(sequence, oldest, Mode.RECOMPUTE, days)
             return [whole, *changes_since(self.table, sequence)]
 
@@ -116,14 +117,22 @@ def assess(
 ) -> StepResult:
     """Compute the condition of every instrument on one day.
 
-    Figures: instruments, and how many are in which condition.
+    Figures: instruments, and how many are in which condition. What retention has dropped of the
+    day is told by what was counted before; raises DayRetired where gold has dropped all of it.
     """
     table = lake.table(CONDITION_TABLE)
     before, read = head_sequence(table), sources(lake)
+    held = _kinds_held(read, day)
     around = conditions(engine, table, day - AROUND, day + AROUND)
     old = [row for row in around if row["day"] == day]
     days = recorded_days(around)
-    found = _figures(lake, engine, read, day, days, configured)
+    counts_before = {instrumented(row): figures_of(row) for row in old}
+    found: Figures = {}
+    for kind in held:
+        rows_there = rows_of_day(engine, read[gold_name(kind)].table, kind, day)
+        expected = _expected(kind, day, days, configured)
+        instruments = {**dict.fromkeys(expected, DayFigures()), **rows_there}
+        found |= counted(lake, engine, kind, day, instruments, counts_before)
     behind, snapshots = outstanding(lake, day), _snapshots(read)
     rows = [
         {
@@ -135,6 +144,7 @@ def assess(
     ]
     known = {_key(row): row for row in old}
     rows = [known[_key(r)] if _same(known.get(_key(r)), r) else r for r in rows]
+    rows = sorted(rows + [r for r in old if Kind(r["kind"]) not in held], key=_key)
     counts = _counts(rows)
     changed = rows != sorted(old, key=_key)
     pending = any(day in s.done.pending(s.changes) for s in read.values())
@@ -149,6 +159,7 @@ def assess(
             days=[day] if changed else [],
             sources={name: source.after(day) for name, source in read.items()},
             figures=counts,
+            extra=retained(table).with_restored(day).to_extra(),
         )
     return StepResult.of(table, before=before, changed=changed, figures=counts)
 
@@ -209,24 +220,22 @@ def figures_of(row: Mapping[str, Any]) -> DayFigures:
     return DayFigures(**{name: row[name] for name in DayFigures.__dataclass_fields__})
 
 
-def _figures(
-    lake: Lake,
-    engine: Engine,
-    read: Mapping[str, Source],
-    day: date,
-    days: RecordedDays,
-    configured: Configured,
-) -> Figures:
-    """What is counted of everything that has rows on that day, or should have."""
+def _kinds_held(read: Mapping[str, Source], day: date) -> list[Kind]:
+    """The kinds of which gold still holds the day. Raises DayRetired where there is none."""
+    held = [kind for kind in Kind if retained(read[gold_name(kind)].table).holds(day)]
+    if not held:
+        require_held(read[TRADES_TABLE].table, day, of=CONDITION_TABLE)
+    return held
+
+
+def _expected(
+    kind: Kind, day: date, days: RecordedDays, configured: Configured
+) -> list[Instrumented]:
+    """What should have rows on that day."""
     meant = set(days) | configured.on(day)
-    found: Figures = {}
-    for kind in Kind:
-        rows = rows_of_day(engine, read[gold_name(kind)].table, kind, day)
-        for what in meant:
-            if what.kind is kind and expectation(what, day, days, configured):
-                rows.setdefault(what, DayFigures())
-        found |= counted(lake, engine, kind, day, rows)
-    return found
+    return [
+        what for what in meant if what.kind is kind and expectation(what, day, days, configured)
+    ]
 
 
 def _row(

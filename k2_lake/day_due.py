@@ -27,7 +27,8 @@ from k2_lake.day_condition import (
 )
 from k2_lake.day_outstanding import outstanding
 from k2_lake.engine import Engine
-from k2_lake.tables import CONDITION_TABLE, bronze_name
+from k2_lake.retained import retained
+from k2_lake.tables import CONDITION_TABLE, TRADES_TABLE, bronze_name
 from k2_market.conditions import Circumstances, Condition, Instrumented, edges
 from k2_market.exchanges import EXCHANGES
 from k2_market.kinds import Kind
@@ -55,7 +56,12 @@ def due_days(lake: Lake, engine: Engine, today: date, configured: Configured) ->
     recent = recorded(engine, table, GreaterThanOrEqual("day", today - LOOKED_BACK))
     for day in unspoken(recent, today, configured):
         found[day].append("unspoken")
-    return {day: sorted(set(why)) for day, why in sorted(found.items()) if day <= today}
+    kept = [retained(each) for each in (table, lake.table(TRADES_TABLE))]
+    return {
+        day: sorted(set(why))
+        for day, why in sorted(found.items())
+        if day <= today and all(each.holds(day) for each in kept)
+    }
 
 
 def unspoken(rows: Sequence[Row], today: date, configured: Configured) -> Iterator[date]:

@@ -23,10 +23,10 @@ from k2_lake.catalog import Lake
 from k2_lake.engine import Engine, statement
 from k2_lake.gap_ledger import State
 from k2_lake.gaps import recorded_gaps
+from k2_lake.retained import retained
 from k2_lake.scan import Files, of_day, planned
-from k2_lake.tables import REJECTED_TABLE, bronze_name
+from k2_lake.tables import GAPS_TABLE, REJECTED_TABLE, bronze_name
 from k2_market.conditions import DayFigures, Instrumented
-from k2_market.exchanges import EXCHANGES
 from k2_market.instruments import canonical_symbol
 from k2_market.kinds import Kind
 from k2_market.records import RAW_FRAME, REJECTED
@@ -61,27 +61,20 @@ def rows_of_day(engine: Engine, gold: Table, kind: Kind, day: date) -> Figures:
     }
 
 
-def counted(lake: Lake, engine: Engine, kind: Kind, day: date, instruments: Figures) -> Figures:
-    """The same with gaps, rejected rows and connections of these instruments."""
+def counted(
+    lake: Lake, engine: Engine, kind: Kind, day: date, instruments: Figures, before: Figures
+) -> Figures:
+    """The same with gaps, rejected rows and connections of these instruments.
+
+    What is counted in a table that has dropped the day by now stays as it was counted ``before``.
+    """
     found = dict(instruments)
     if kind is Kind.TRADES:
-        found = _with_gaps(lake, engine, day, found)
-    for exchange in EXCHANGES:
-        symbols = {what.symbol for what in found if what.exchange == exchange}
-        if not symbols:
-            continue
-        rejected = _rejected(lake, engine, exchange, kind, day, symbols)
-        by_symbol = _connections(lake, engine, exchange, kind, day)
-        for symbol in symbols:
-            what = Instrumented(exchange, symbol, kind)
-            heard = by_symbol.get(symbol, [])
-            found[what] = replace(
-                found[what],
-                rejected=rejected[symbol],
-                connections=len(heard),
-                disconnects=disconnects(heard),
-                lost_frames=sum(each.lost for each in heard),
-            )
+        found = _with_gaps(lake, engine, day, found, before)
+    for exchange in {what.exchange for what in found}:
+        part = {what: figures for what, figures in found.items() if what.exchange == exchange}
+        part = _with_rejected(lake, engine, exchange, kind, day, part, before)
+        found |= _with_connections(lake, engine, exchange, kind, day, part, before)
     return found
 
 
@@ -97,7 +90,9 @@ def disconnects(heard: Iterable[Heard]) -> int:
     return count
 
 
-def _with_gaps(lake: Lake, engine: Engine, day: date, figures: Figures) -> Figures:
+def _with_gaps(lake: Lake, engine: Engine, day: date, figures: Figures, before: Figures) -> Figures:
+    if not retained(lake.table(GAPS_TABLE)).holds(day):
+        return _as_before(figures, before, "gaps", "missing_ids")
     start, end = day_bounds(day)
     standing = In("state", [State.OPEN.value, State.UNREPAIRABLE.value])
     reaching = And(
@@ -115,25 +110,34 @@ def _with_gaps(lake: Lake, engine: Engine, day: date, figures: Figures) -> Figur
     return found
 
 
-def _rejected(
-    lake: Lake, engine: Engine, exchange: str, kind: Kind, day: date, symbols: set[str]
-) -> Mapping[str, int]:
-    """By symbol: its own, and those whose symbol cannot be told or is none of these."""
+def _with_rejected(
+    lake: Lake,
+    engine: Engine,
+    exchange: str,
+    kind: Kind,
+    day: date,
+    figures: Figures,
+    before: Figures,
+) -> Figures:
+    """With those of each symbol, and those whose symbol cannot be told or is none of these."""
+    table = lake.table(REJECTED_TABLE)
+    if not retained(table).holds(day):
+        return _as_before(figures, before, "rejected")
     of_kind = And(of_day(REJECTED.day, day, [exchange]), EqualTo("kind", str(kind)))
-    rejected = planned(lake.table(REJECTED_TABLE), REJECTED.schema, of_kind)
+    rejected = planned(table, REJECTED.schema, of_kind)
     if not rejected.files:
-        return defaultdict(int)
+        return figures
     sql = statement("day_rejected").format(exchange=exchange, kind=kind, day=day.isoformat())
     frames = _frames(lake, engine, exchange, kind, day, rejected)
-    own: dict[str, int] = defaultdict(int)
+    own: dict[Instrumented, int] = defaultdict(int)
     untold = 0
     for row in engine.query(sql, {"rejected": rejected, "frames": frames}).to_pylist():
-        symbol = _canonical(row["exchange_symbol"])
-        if symbol in symbols:
-            own[str(symbol)] += row["n"]
+        what = Instrumented(exchange, _canonical(row["exchange_symbol"]) or "", kind)
+        if what in figures:
+            own[what] += row["n"]
         else:
             untold += row["n"]
-    return {symbol: own[symbol] + untold for symbol in symbols}
+    return {what: replace(f, rejected=own[what] + untold) for what, f in figures.items()}
 
 
 def _frames(
@@ -154,27 +158,48 @@ def _frames(
     return planned(lake.table(bronze_name(exchange, kind)), RAW_FRAME.schema, where)
 
 
-def _connections(
-    lake: Lake, engine: Engine, exchange: str, kind: Kind, day: date
-) -> Mapping[str, list[Heard]]:
-    """By symbol, the live connections that it came by.
+def _with_connections(
+    lake: Lake,
+    engine: Engine,
+    exchange: str,
+    kind: Kind,
+    day: date,
+    figures: Figures,
+    before: Figures,
+) -> Figures:
+    """With the live connections that each symbol came by.
 
     A connection is heard in all of its frames, of whatever symbol: a quiet symbol is none that was
     disconnected.
     """
     table = lake.table(bronze_name(exchange, kind))
+    if not retained(table).holds(day):
+        return _as_before(figures, before, "connections", "disconnects", "lost_frames")
     files = planned(table, RAW_FRAME.schema, of_day(RAW_FRAME.day, day))
     if not files.files:
-        return {}
+        return figures
     sql = statement("day_connections").format(day=day.isoformat())
     rows = engine.query(sql, {"frames": files}).to_pylist()
-    heard = _heard(rows)
-    found: dict[str, list[Heard]] = defaultdict(list)
+    heard, came_by = _heard(rows), defaultdict[str | None, list[Heard]](list)
     for row in rows:
-        symbol = _canonical(row["exchange_symbol"])
-        if symbol is not None:
-            found[symbol].append(heard[row["connection_id"]])
-    return found
+        came_by[_canonical(row["exchange_symbol"])].append(heard[row["connection_id"]])
+    return {
+        what: replace(
+            f,
+            connections=len(came_by[what.symbol]),
+            disconnects=disconnects(came_by[what.symbol]),
+            lost_frames=sum(each.lost for each in came_by[what.symbol]),
+        )
+        for what, f in figures.items()
+    }
+
+
+def _as_before(figures: Figures, before: Figures, *names: str) -> Figures:
+    old = {what: before.get(what, DayFigures()) for what in figures}
+    return {
+        what: replace(f, **{name: getattr(old[what], name) for name in names})
+        for what, f in figures.items()
+    }
 
 
 def _heard(rows: Iterable[Mapping[str, Any]]) -> dict[int, Heard]:

@@ -21,6 +21,7 @@ from k2_lake.engine import Engine
 from k2_lake.history import Mode, head_sequence
 from k2_lake.reconciliation import Reconciled, outcomes
 from k2_lake.results import StepResult
+from k2_lake.retained import retained
 from k2_lake.scan import of_day, planned
 from k2_lake.tables import RECONCILIATION_TABLE
 from k2_market.klines import RECONCILIATION
@@ -52,6 +53,9 @@ def keep(lake: Lake, engine: Engine, reconciled: Sequence[Reconciled], at: datet
         return StepResult.of(table, before=before, changed=False, figures=figures)
     rows = [row for row in (*kept, *new) if _place(row) in changed]
     rows.sort(key=lambda row: [row[c] for c in RECONCILIATION.order])
+    held = retained(table)
+    for day, _ in changed:
+        held = held.with_restored(day)
     commit(
         table,
         add=[pa.Table.from_pylist(rows, schema=RECONCILIATION.schema)],
@@ -59,6 +63,7 @@ def keep(lake: Lake, engine: Engine, reconciled: Sequence[Reconciled], at: datet
         mode=Mode.RECOMPUTE,
         days={day for day, _ in changed},
         figures=figures,
+        extra=held.to_extra(),
     )
     return StepResult.of(table, before=before, changed=True, figures=figures)
 
