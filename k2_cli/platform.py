@@ -17,8 +17,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from k2_assets.ingest import drain
 from k2_assets.day_condition import INSTRUMENTS_VARIABLE
+from k2_assets.ingest import drain
 from k2_assets.instruments import REST_ENDPOINT
 from k2_assets.resources import BROKER_FOLDER
 from k2_cli.candles import recent_candles

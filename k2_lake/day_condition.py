@@ -6,10 +6,10 @@ nothing new was found keeps its row. Which days have changed is told by the comm
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import cached_property
 from typing import Any
 
@@ -19,17 +19,29 @@ from pyiceberg.table import Table
 
 from k2_lake.catalog import Lake
 from k2_lake.commit import commit, retry_conflicts
+from k2_lake.day_expectation import (
+    AROUND,
+    Configured,
+    RecordedDays,
+    Row,
+    expectation,
+    figures_of,
+    instrumented,
+    neighbours,
+    recorded_days,
+)
 from k2_lake.day_figures import Figures, counted, rows_of_day
 from k2_lake.day_outstanding import Outstanding, outstanding
 from k2_lake.engine import Engine
 from k2_lake.history import (
+    SEEN,
     Change,
     Consumed,
     Mode,
     changes_since,
-    consumed,
     head_sequence,
     lineage,
+    summary_value,
 )
 from k2_lake.results import StepResult
 from k2_lake.retained import require_held, retained
@@ -54,25 +66,8 @@ from k2_market.errors import InvariantBroken
 from k2_market.kinds import Kind
 
 SOURCES = (*map(gold_name, Kind), GAPS_TABLE, REJECTED_TABLE)
-# An instrument that was recorded within so many days before and after was meant to be all along.
-AROUND = timedelta(days=7)
 # What is known anew each time and yet says nothing new of a day.
 _WHEN = ("snapshots", "computed_at")
-
-Row = dict[str, Any]
-RecordedDays = Mapping[Instrumented, Sequence[date]]
-
-
-@dataclass(frozen=True)
-class Configured:
-    """What is meant to be recorded, and the first day on which it was."""
-
-    instruments: Collection[Instrumented] = ()
-    since: date | None = None
-
-    def on(self, day: date) -> set[Instrumented]:
-        """What is meant to be recorded on that day."""
-        return set() if self.since is None or day < self.since else set(self.instruments)
 
 
 @dataclass(frozen=True)
@@ -107,8 +102,17 @@ class Source:
 
 def sources(lake: Lake) -> dict[str, Source]:
     """The sources by name, as far as conditions have followed them."""
-    done = consumed(lake.table(CONDITION_TABLE))
+    done = seen(lake.table(CONDITION_TABLE))
     return {name: Source(lake.table(name), done.get(name, Consumed())) for name in SOURCES}
+
+
+def seen(table: Table) -> dict[str, Consumed]:
+    """By source, up to where its changes are in the conditions.
+
+    Not as progress that expiry would wait for: where commits are gone, days are looked at whole.
+    """
+    value = summary_value(table, SEEN)
+    return {} if value is None else {k: Consumed.from_json(v) for k, v in json.loads(value).items()}
 
 
 @retry_conflicts
@@ -157,9 +161,8 @@ def assess(
             else (),
             mode=Mode.RECOMPUTE,
             days=[day] if changed else [],
-            sources={name: source.after(day) for name, source in read.items()},
             figures=counts,
-            extra=retained(table).with_restored(day).to_extra(),
+            extra=retained(table).with_restored(day).to_extra() | _seen_json(read, day),
         )
     return StepResult.of(table, before=before, changed=changed, figures=counts)
 
@@ -181,43 +184,6 @@ def recorded(engine: Engine, table: Table, where: BooleanExpression) -> list[Row
         f"select * from conditions order by {order}", {"conditions": files}, DAY_CONDITION.schema
     ).to_pylist()
     return rows
-
-
-def recorded_days(rows: Iterable[Row]) -> RecordedDays:
-    """The days on which each instrument has rows, as these conditions tell."""
-    found: dict[Instrumented, list[date]] = defaultdict(list)
-    for row in rows:
-        days = found[instrumented(row)]
-        if row["rows"]:
-            days.append(row["day"])
-    return found
-
-
-def expectation(what: Instrumented, day: date, days: RecordedDays, configured: Configured) -> str:
-    """Why there should be rows of an instrument on that day; "" where nothing says so."""
-    before, after = neighbours(what, day, days)
-    if before is not None and after is not None:
-        return f"it was recorded on {before} and on {after}"
-    return "instruments.yaml lists it" if what in configured.on(day) else ""
-
-
-def neighbours(
-    what: Instrumented, day: date, days: RecordedDays
-) -> tuple[date | None, date | None]:
-    """The nearest days before and after on which there are rows of it, within a week."""
-    near = [d for d in days.get(what, ()) if abs(d - day) <= AROUND]
-    before = max((d for d in near if d < day), default=None)
-    return before, min((d for d in near if d > day), default=None)
-
-
-def instrumented(row: Mapping[str, Any]) -> Instrumented:
-    """What a row is about."""
-    return Instrumented(row["exchange"], row["symbol"], Kind(row["kind"]))
-
-
-def figures_of(row: Mapping[str, Any]) -> DayFigures:
-    """What a row counts."""
-    return DayFigures(**{name: row[name] for name in DayFigures.__dataclass_fields__})
 
 
 def _kinds_held(read: Mapping[str, Source], day: date) -> list[Kind]:
@@ -270,6 +236,10 @@ def _row(
 def _snapshots(read: Mapping[str, Source]) -> list[tuple[str, str]]:
     heads = {name: source.table.current_snapshot() for name, source in read.items()}
     return [(name, str(head.snapshot_id)) for name, head in heads.items() if head is not None]
+
+
+def _seen_json(read: Mapping[str, Source], day: date) -> dict[str, str]:
+    return {SEEN: json.dumps({name: s.after(day).to_json() for name, s in read.items()})}
 
 
 def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -13,7 +13,8 @@ from pyiceberg.types import DateType
 from pyiceberg.utils.datetime import days_to_date
 
 from k2_lake.catalog import Lake
-from k2_lake.day_condition import (
+from k2_lake.day_condition import recorded, sources
+from k2_lake.day_expectation import (
     Configured,
     RecordedDays,
     Row,
@@ -21,9 +22,7 @@ from k2_lake.day_condition import (
     figures_of,
     instrumented,
     neighbours,
-    recorded,
     recorded_days,
-    sources,
 )
 from k2_lake.day_outstanding import outstanding
 from k2_lake.engine import Engine

@@ -30,10 +30,12 @@ KAFKA = "k2.kafka"
 WINDOWS = "k2.windows"
 # Which days the table still holds (k2_lake/retained.py).
 RETAINED = "k2.retained"
+# Up to where a table has seen what changed in others of which it needs no commit (day conditions).
+SEEN = "k2.seen"
 
 # Of the keys above, those that tell how far the table is: every commit carries their newest values,
 # so that the current snapshot alone says it, whatever becomes of older ones.
-PROGRESS = frozenset({SOURCES, KAFKA, RETAINED})
+PROGRESS = frozenset({SOURCES, SEEN, KAFKA, RETAINED})
 # And those that tell of one commit, and mean nothing for the next.
 OF_A_COMMIT = frozenset({MODE, DAYS, FIGURES, WINDOWS})
 

@@ -12,8 +12,9 @@ import pytest
 
 from k2_lake.commit import commit
 from k2_lake.day_audit import one_condition_each
-from k2_lake.day_condition import Configured, assess
+from k2_lake.day_condition import assess
 from k2_lake.day_due import due_days, first_arrival
+from k2_lake.day_expectation import Configured
 from k2_lake.history import Mode
 from k2_lake.maintenance.policy import Policy
 from k2_lake.maintenance.retention import retain
