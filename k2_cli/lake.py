@@ -10,10 +10,12 @@ from typing import Annotated
 import typer
 
 from k2_cli.home import DEFAULT_HOME
+from k2_cli.lake_migrate import migrate
 from k2_cli.lake_retain import retain
 
 lake = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 
+lake.command("migrate")(migrate)
 lake.command("retain")(retain)
 
 Home = Annotated[Path, typer.Option(envvar="K2_HOME", help="The folder whose tables are meant.")]

@@ -32,11 +32,16 @@ class Change:
     does not know can be read without it, but writing it would leave the column empty.
     """
 
+    definition: TableDef
     added: tuple[str, ...] = ()
     relaxed: tuple[str, ...] = ()
     moved: bool = False
     reading: tuple[str, ...] = ()
     writing: tuple[str, ...] = ()
+
+    def refuse(self) -> None:
+        """Raise SchemaMismatch if it must not be made."""
+        _refuse(self.definition, (*self.reading, *self.writing))
 
     @property
     def is_needed(self) -> bool:
@@ -46,9 +51,9 @@ class Change:
     @property
     def told(self) -> str:
         """What would be done, in words; empty where nothing."""
-        parts = [f"add {name}" for name in self.added]
-        parts += [f"make {name} nullable" for name in self.relaxed]
-        return ", ".join(parts or (["put the columns in order"] if self.moved else []))
+        parts = [f"{name} is added" for name in self.added]
+        parts += [f"{name} may be null" for name in self.relaxed]
+        return ", ".join(parts or (["the columns change places"] if self.moved else []))
 
 
 def change(table: Table, definition: TableDef) -> Change:
@@ -59,6 +64,7 @@ def change(table: Table, definition: TableDef) -> Change:
     both = [name for name in wanted if name in stored]
     fixed = {*record.key, *definition.partition_columns}
     return Change(
+        definition,
         added=added,
         relaxed=tuple(n for n in both if stored[n].required and not wanted[n].required),
         moved=bool(added) or [n for n in stored if n in wanted] != both,
@@ -90,7 +96,7 @@ def migrated(table: Table, definition: TableDef) -> Table:
     SchemaMismatch, with nothing written, where rows of the record do not fit what is stored.
     """
     found = change(table, definition)
-    _refuse(definition, (*found.reading, *found.writing))
+    found.refuse()
     if not found.is_needed:
         return table
     try:

@@ -25,7 +25,7 @@ def readable_rows(engine: Engine, files: Files) -> tuple[pa.Table, bool]:
     try:
         return engine.query("select * from rows", {"rows": files}, files.schema), True
     except FileBroken:
-        one = [Files(files.schema, (f,)) for f in files.files] if len(files.files) > 1 else []
+        one = [files.only((f,)) for f in files.files] if len(files.files) > 1 else []
         parts = [readable_rows(engine, file)[0] for file in one]
         return pa.concat_tables([files.schema.empty_table(), *parts]), False
 
@@ -34,7 +34,7 @@ def drop_broken(engine: Engine, table: Table, files: Files, day: date) -> None:
     """Take those of a day's files out of the table that cannot be read, if there are any."""
     if readable_rows(engine, files)[1]:
         return
-    one = [Files(files.schema, (f,)) for f in files.files]
+    one = [files.only((f,)) for f in files.files]
     broken = [part.files[0] for part in one if not readable_rows(engine, part)[1]]
     commit(table, remove=broken, mode=Mode.RECOMPUTE, days=[day])
 
@@ -47,7 +47,7 @@ def days_held(engine: Engine, table: Table, column: str, files: Files) -> set[da
         found: set[date] = set()
         for file in files.files:
             try:
-                found |= _days(engine, column, Files(files.schema, (file,)))
+                found |= _days(engine, column, files.only((file,)))
             except FileBroken:
                 found |= _within_bounds(table, column, file)
         return found

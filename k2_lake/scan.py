@@ -101,7 +101,7 @@ def planned(
             f"{name_of(table)} has delete files, which K2 never writes and its readers ignore. "
             "Another writer changed the table: roll it back, or rewrite its files."
         )
-    return _of(table, schema, [task.file for task in tasks])
+    return files_of(table, schema, [task.file for task in tasks])
 
 
 def appended(table: Table, snapshots: Iterable[Snapshot], schema: pa.Schema) -> Files:
@@ -110,7 +110,7 @@ def appended(table: Table, snapshots: Iterable[Snapshot], schema: pa.Schema) -> 
     for snapshot in snapshots:
         with planning(table, [snapshot]):
             files += _added_by(table, snapshot)
-    return _of(table, schema, files)
+    return files_of(table, schema, files)
 
 
 def _added_by(table: Table, snapshot: Snapshot) -> list[DataFile]:
@@ -123,8 +123,8 @@ def _added_by(table: Table, snapshot: Snapshot) -> list[DataFile]:
     ]
 
 
-def _of(table: Table, schema: pa.Schema, files: Iterable[DataFile]) -> Files:
-    """The files, with what the metadata of each says that it lacks."""
+def files_of(table: Table, schema: pa.Schema, files: Iterable[DataFile]) -> Files:
+    """These files of the table, with what the metadata of each says that it lacks."""
     found = tuple(files)
     # An older table that is only read: none of its files has them.
     unknown = frozenset(schema.names) - {f.name for f in table.schema().fields}

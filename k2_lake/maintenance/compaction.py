@@ -26,7 +26,7 @@ from k2_lake.history import UNFOLLOWED, Mode, change_of, lineage_from_head
 from k2_lake.maintenance.ledger import Begun, figures_with, record
 from k2_lake.outcome import Outputs
 from k2_lake.read_sql import existing_table
-from k2_lake.scan import Files, day_of_file, of_day, planned
+from k2_lake.scan import Files, day_of_file, files_of, of_day, planned
 from k2_lake.tables import name_of, table_def
 from k2_market.errors import CommitConflict, InvariantBroken, K2Error
 from k2_market.maintenance import Action, Deed
@@ -187,10 +187,10 @@ def _rewritten(
     """The rows of these files in new ones, in order, read back and compared."""
     definition = table_def(name_of(table))
     order = ", ".join(dict.fromkeys((*definition.record.order, *_ids(definition.record))))
-    before = Files(definition.schema, tuple(part))
+    before = files_of(table, definition.schema, part)
     rows = engine.query(f"select * from old order by {order}", {"old": before}, definition.schema)
     new = written_files(table, rows, outputs)
-    _require_same(table, engine, before, Files(definition.schema, tuple(new)))
+    _require_same(table, engine, before, files_of(table, definition.schema, new))
     return new
 
 

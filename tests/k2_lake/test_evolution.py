@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,17 @@ from k2_lake.commit import commit
 from k2_lake.duckdb_engine import DuckDBEngine
 from k2_lake.evolution import change, migrated, require_readable
 from k2_lake.history import Mode, lineage
+from k2_lake.maintenance.compaction import compact
 from k2_lake.read_sql import existing_table, read_sql
 from k2_lake.scan import planned
 from k2_lake.scope import Scope
-from k2_lake.tables import REJECTED_TABLE, TRADES_TABLE, TableDef, table_def
+from k2_lake.tables import (
+    MAINTENANCE_TABLE,
+    REJECTED_TABLE,
+    TRADES_TABLE,
+    TableDef,
+    table_def,
+)
 from k2_market.avro import published_record, unreadable
 from k2_market.errors import FileBroken, SchemaMismatch
 from k2_market.kind_rules import RULES
@@ -115,6 +122,17 @@ def test_every_reader_and_check_takes_old_and_new_files_together(earlier: Path) 
     assert known == [False] * 6 + [True] + [False] * 2 + [True]
     statement = "select count(event_time) as known, count(*) as n from gold.trades"
     assert sql(earlier, statement) == [{"known": 2, "n": 10}]
+
+
+def test_compaction_puts_old_and_new_files_together(earlier: Path) -> None:
+    driver = LakeDriver(earlier)
+    before = driver.everything()
+    quiet = timedelta(0)
+    [done] = compact(driver.lake, driver.engine, TRADES_TABLE, quiet=quiet, worth_it=2)
+    assert (done.day, done.before.files - done.after.files) == (date(2024, 8, 8), 1)
+    assert driver.everything() == before | {MAINTENANCE_TABLE: driver.rows(MAINTENANCE_TABLE)}
+    files = planned(driver.lake.table(TRADES_TABLE), TRADE.schema)
+    assert files.lacking == {}
 
 
 def test_a_day_computed_anew_has_the_column_filled_from_the_frames(earlier: Path) -> None:
