@@ -105,3 +105,44 @@ def diff(
     limit = None if as_json else SHOWN_ROWS
     listed = differences(engine, found, one, other, limit) if rows else None
     write_diff(table, days, listed, as_json=as_json)
+
+
+def rollback(
+    table: _Table,
+    to: Annotated[str, typer.Option(metavar="WHEN", help=_WHEN)],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done.")
+    ] = False,
+    home: Home = DEFAULT_HOME,
+    format: _Format = Format.TABLE,  # noqa: A002
+) -> None:
+    """Bring a table back to an older state: a new commit with the rows and the progress of then.
+
+    Tables made from it compute the days that differ anew at their next tick, and the table itself
+    takes up again what its sources committed since. Bronze reads from Kafka again what came after;
+    it is refused unless Kafka still holds every one of these frames. Safe while ticks run.
+
+    Example: k2 lake rollback silver.binance_trades --to before-upgrade --dry-run
+    """
+    from k2_assets.resources import BROKER_FOLDER
+    from k2_assets.rollback import require_in_kafka
+    from k2_cli.show_travel import write_rollback
+    from k2_feeds.kafka.broker import broker_settings
+    from k2_feeds.kafka.cluster import from_environment
+    from k2_lake.as_of import AsOf
+    from k2_lake.duckdb_engine import DuckDBEngine
+    from k2_lake.rollback import Rollback, plan_rollback, roll_back
+
+    opened, when = _lake_of(home), AsOf.parse(to)
+    engine = DuckDBEngine(io=opened.io)
+    kafka = from_environment(os.environ) or broker_settings(home.absolute() / BROKER_FOLDER)
+
+    def allowed(plan: Rollback) -> None:
+        require_in_kafka(kafka, plan)
+
+    if dry_run:
+        plan = plan_rollback(opened, engine, table, when)
+        allowed(plan)
+    else:
+        plan = roll_back(opened, engine, table, when, allowed)
+    write_rollback(plan, dry_run=dry_run, as_json=format is Format.JSON)

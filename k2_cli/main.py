@@ -20,7 +20,7 @@ from k2_cli.dlq import dlq
 from k2_cli.feed import feed
 from k2_cli.instruments import instruments
 from k2_cli.lake import lake
-from k2_cli.lake_travel import diff, snapshots, tag
+from k2_cli.lake_travel import diff, rollback, snapshots, tag
 from k2_cli.load import load
 from k2_cli.publish import publish
 from k2_cli.reconcile import reconcile
@@ -53,6 +53,7 @@ app.add_typer(lake, name="lake")
 lake.command("snapshots")(snapshots)
 lake.command("tag")(tag)
 lake.command("diff")(diff)
+lake.command("rollback")(rollback)
 app.add_typer(bronze, name="bronze")
 app.add_typer(topics, name="topics")
 app.add_typer(instruments, name="instruments")

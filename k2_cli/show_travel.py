@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from typing import Any
 
+from rich.table import Table
 from rich.text import Text
 
 from k2_cli.show_lake import figures_table, wide_console, write_json
 from k2_cli.show_letters import printable
 from k2_lake.as_of import committed_at
 from k2_lake.diff import DayDiff, Difference
+from k2_lake.rollback import Rollback
 from k2_lake.snapshots import Kept
 from k2_lake.tables import table_def
 from k2_lake.tags import Chosen
@@ -95,19 +97,71 @@ def write_diff(
     if not days:
         console.print(f"{name}: no row differs.")
         return
-    table = figures_table("day", "added", "removed", "changed")
-    for d in days:
-        table.add_row(_day(d.day), f"{d.added:,}", f"{d.removed:,}", f"{d.changed:,}")
+    console.print(_days_table(days, "added", "removed", "changed"))
     sums = [sum(getattr(d, what) for d in days) for what in _SIGN]
-    if len(days) > 1:
-        table.add_row("all", *(f"{n:,}" for n in sums))
-    console.print(table)
     shown = 0
     for row in rows or ():
         shown += 1
         console.print(Text(_row_text(name, row)), soft_wrap=True)
     if rows is not None and shown < sum(sums):
         console.print(f"{shown} of {sum(sums):,} rows; --format json gives all")
+
+
+def write_rollback(plan: Rollback, *, dry_run: bool, as_json: bool) -> None:
+    """What comes back and goes, and what follows from it."""
+    if as_json:
+        write_json(_rollback_json(plan, dry_run=dry_run))
+        return
+    console = wide_console()
+    there = f"snapshot {plan.to.snapshot_id} of {moment_text(committed_at(plan.to))} UTC"
+    if not plan.changes:
+        console.print(f"{plan.table} stands at {there} already: nothing to do.")
+        return
+    would = "would go" if dry_run else "went"
+    console.print(f"{plan.table} {would} back to {there}.")
+    if plan.days:
+        console.print(_days_table(plan.days, "come back", "go", "change"))
+    for sentence in _consequences(plan):
+        console.print(sentence, soft_wrap=True)
+    if dry_run:
+        console.print("Nothing was changed: this was a dry run.")
+
+
+def _consequences(plan: Rollback) -> Iterator[str]:
+    reread = plan.reread
+    if reread is not None and reread.frames:
+        spans = " ".join(f"{p}:{reread.start.get(p, 0)}-{end}" for p, end in reread.end.items())
+        yield (
+            f"The next tick reads {reread.frames:,} frames of {reread.topic} from Kafka again, "
+            f"which still holds them (partition:offsets {spans})."
+        )
+    for source, commits in plan.awaits.items():
+        yield f"The next tick takes up {commits:,} commits of {source} again."
+    if plan.followed_by and plan.days:
+        yield f"{', '.join(plan.followed_by)} compute these days anew at their next tick."
+
+
+def _rollback_json(plan: Rollback, *, dry_run: bool) -> dict[str, Any]:
+    return {
+        "table": plan.table,
+        "dry_run": dry_run,
+        "from_snapshot": str(plan.head.snapshot_id),
+        "to_snapshot": str(plan.to.snapshot_id),
+        "days": [asdict(d) for d in plan.days],
+        "awaits": plan.awaits,
+        "followed_by": plan.followed_by,
+        "read_again": None if plan.reread is None else asdict(plan.reread),
+        "frames": 0 if plan.reread is None else plan.reread.frames,
+    }
+
+
+def _days_table(days: Sequence[DayDiff], *names: str) -> Table:
+    table = figures_table("day", *names)
+    for d in days:
+        table.add_row(_day(d.day), f"{d.added:,}", f"{d.removed:,}", f"{d.changed:,}")
+    if len(days) > 1:
+        table.add_row("all", *(f"{sum(getattr(d, what) for d in days):,}" for what in _SIGN))
+    return table
 
 
 def moment_text(at: datetime) -> str:

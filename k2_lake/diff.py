@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
@@ -71,15 +70,26 @@ def diff(
 
     None is the empty table. ``day`` is the column of the day, else the one of the table.
     """
-    definition = table_def(name_of(table))
-    column = day or definition.record.day
-    inputs = _sides(table, before, after)
-    if not any(side.files for side in inputs.values()):
+    return compare(engine, table_def(name_of(table)), *sides(table, before, after), day)
+
+
+def compare(
+    engine: Engine, definition: TableDef, old: Files, new: Files, day: str = ""
+) -> list[DayDiff]:
+    """The same for rows of files that only one of the two has."""
+    column, inputs = day or definition.record.day, {"old": old, "new": new}
+    if not old.files and not new.files:
         return []
     named = f"cast({column} as date)" if column else "cast(null as date)"
     sql = f"{_differing(definition, column)} {statement('diff_days').format(day=named)}"
     found = engine.query(sql, inputs)
     return [DayDiff(**row) for row in found.to_pylist()]
+
+
+def sides(table: Table, before: Snapshot | None, after: Snapshot | None) -> tuple[Files, Files]:
+    """The files of either snapshot that the other does not have."""
+    old, new = _files(table, before), _files(table, after)
+    return _only(old, new), _only(new, old)
 
 
 def differences(
@@ -91,14 +101,14 @@ def differences(
 ) -> Iterator[Difference]:
     """The rows that differ, by identity, at most ``limit`` of them."""
     definition = table_def(name_of(table))
-    inputs = _sides(table, before, after)
-    if not any(side.files for side in inputs.values()):
+    old, new = sides(table, before, after)
+    if not old.files and not new.files:
         return
     day = definition.record.day
     sql = f"{_differing(definition, day)} {statement('diff_rows')}"
     order = ", ".join(identity(definition, day))
     bound = "" if limit is None else f" limit {int(limit)}"
-    rows = engine.query(f"{sql} order by {order}, copy{bound}", inputs)
+    rows = engine.query(f"{sql} order by {order}, copy{bound}", {"old": old, "new": new})
     for row in rows.to_pylist():
         yield _difference(definition, row)
 
@@ -123,12 +133,6 @@ def _differing(definition: TableDef, day: str) -> str:
     )
 
 
-def _sides(table: Table, before: Snapshot | None, after: Snapshot | None) -> dict[str, Files]:
-    """The files of either snapshot that the other does not have."""
-    old, new = _files(table, before), _files(table, after)
-    return {"old": _only(old, new), "new": _only(new, old)}
-
-
 def _files(table: Table, snapshot: Snapshot | None) -> Files:
     schema = table_def(name_of(table)).schema
     if snapshot is None:
@@ -139,11 +143,3 @@ def _files(table: Table, snapshot: Snapshot | None) -> Files:
 def _only(files: Files, other: Files) -> Files:
     known = set(other.paths)
     return files.only(f for f in files.files if f.file_path not in known)
-
-
-def file_sets(
-    table: Table, before: Snapshot, after: Snapshot
-) -> tuple[tuple[DataFile, ...], tuple[DataFile, ...]]:
-    """The files that only the first of the two has, and those that only the second has."""
-    sides = _sides(table, before, after)
-    return sides["old"].files, sides["new"].files

@@ -32,12 +32,14 @@ WINDOWS = "k2.windows"
 RETAINED = "k2.retained"
 # Up to where a table has seen what changed in others of which it needs no commit (day conditions).
 SEEN = "k2.seen"
+# The snapshot that a rollback went back to.
+ROLLED_BACK_TO = "k2.rolled_back_to"
 
 # Of the keys above, those that tell how far the table is: every commit carries their newest values,
 # so that the current snapshot alone says it, whatever becomes of older ones.
 PROGRESS = frozenset({SOURCES, SEEN, KAFKA, RETAINED})
 # And those that tell of one commit, and mean nothing for the next.
-OF_A_COMMIT = frozenset({MODE, DAYS, FIGURES, WINDOWS})
+OF_A_COMMIT = frozenset({MODE, DAYS, FIGURES, WINDOWS, ROLLED_BACK_TO})
 
 
 class Mode(StrEnum):

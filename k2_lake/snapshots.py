@@ -12,7 +12,7 @@ from pyiceberg.table.snapshots import Snapshot
 
 from k2_lake.as_of import committed_at, tags
 from k2_lake.catalog import Lake
-from k2_lake.history import DAYS, KAFKA, MODE, lineage
+from k2_lake.history import DAYS, KAFKA, MODE, ROLLED_BACK_TO, Mode, lineage
 from k2_lake.read_sql import existing_table
 from k2_market.errors import UsageError
 
@@ -22,9 +22,9 @@ class Kept:
     """One snapshot that is kept.
 
     ``days`` are those that its commit touched, ``added`` and ``removed`` rows of files it added and
-    removed, ``rows`` all rows of the table then. ``mode`` is "other writer" for a commit that is
-    not K2's. ``offsets`` gives, for bronze, by partition the first and the next offset.
-    ``in_lineage`` is False for one that only a tag keeps: what lay between has expired.
+    removed, ``rows`` all rows of the table then. ``mode`` is "rollback" for one, and "other writer"
+    for a commit that is not K2's. ``offsets`` gives, for frames added to bronze, the first and the next
+    offset by partition. ``in_lineage`` is False for one that only a tag keeps: what lay between has expired.
     """
 
     snapshot_id: int
@@ -70,13 +70,13 @@ def _kept(snapshot: Snapshot, names: tuple[str, ...], in_lineage: bool) -> Kept:
         snapshot_id=snapshot.snapshot_id,
         sequence=snapshot.sequence_number or 0,
         committed_at=committed_at(snapshot),
-        mode=summary.get(MODE, "other writer"),
+        mode="rollback" if ROLLED_BACK_TO in summary else summary.get(MODE, "other writer"),
         days=tuple(date.fromisoformat(d) for d in json.loads(summary.get(DAYS, "[]"))),
         added=int(summary.get("added-records", 0)),
         removed=int(summary.get("deleted-records", 0)),
         rows=int(summary.get("total-records", 0)),
         tags=names,
-        offsets=_offsets(summary.get(KAFKA)),
+        offsets=_offsets(summary.get(KAFKA)) if summary.get(MODE) == Mode.APPEND else {},
         in_lineage=in_lineage,
     )
 
