@@ -23,8 +23,9 @@ class Kept:
 
     ``days`` are those that its commit touched, ``added`` and ``removed`` rows of files it added and
     removed, ``rows`` all rows of the table then. ``mode`` is "rollback" for one, and "other writer"
-    for a commit that is not K2's. ``offsets`` gives, for frames added to bronze, the first and the next
-    offset by partition. ``in_lineage`` is False for one that only a tag keeps: what lay between has expired.
+    for a commit that is not K2's. ``offsets`` gives, for frames that came to bronze, the first and
+    the next offset by partition. ``in_lineage`` is False for one that a tag alone keeps: what lay
+    between has expired.
     """
 
     snapshot_id: int
