@@ -58,6 +58,7 @@ def definitions(home: str = "") -> dg.Definitions:
             instruments.REFRESH,
             REPAIR,
             day_condition.CONDITION,
+            *maintenance.JOBS,
             reconciliation.RECONCILE,
             retention.RETENTION,
             history.HISTORY,

@@ -12,11 +12,15 @@ import typer
 from k2_cli.home import DEFAULT_HOME
 from k2_cli.lake_migrate import migrate
 from k2_cli.lake_retain import retain
+from k2_cli.lake_upkeep import compact, expire, gc
 
 lake = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 
-lake.command("migrate")(migrate)
+lake.command("compact")(compact)
+lake.command("expire")(expire)
+lake.command("gc")(gc)
 lake.command("retain")(retain)
+lake.command("migrate")(migrate)
 
 Home = Annotated[Path, typer.Option(envvar="K2_HOME", help="The folder whose tables are meant.")]
 

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from k2_lake.maintenance.status import TableStatus
 from k2_lake.maintenance.waiting import Waiting
+from k2_market.maintenance import Deed
 
 WIDTH = 140
 NOTHING_YET = "no table was ever written here. To see some filled: `k2 demo --once`"
@@ -45,6 +46,33 @@ def write_status(states: Sequence[TableStatus], *, as_json: bool) -> None:
             "; ".join(map(_waiting_text, s.waiting)),
         )
     wide_console().print(table)
+
+
+def write_deeds(deeds: Sequence[Deed], nothing: str) -> None:
+    """What was done, or of a dry run would be: a line a table, or a day of it."""
+    if not deeds:
+        wide_console().print(nothing)
+        return
+    shown = figures_table("table", "day", "rows", "files", "size", "snapshots", "freed", "took")
+    for d in deeds:
+        before, after = d.before, d.after
+        shown.add_row(
+            d.table_name,
+            "" if d.day is None else d.day.isoformat(),
+            f"{after.rows:,}",
+            _became(f"{before.files:,}", f"{after.files:,}"),
+            _became(size_text(before.bytes), size_text(after.bytes)),
+            _became(f"{before.snapshots:,}", f"{after.snapshots:,}"),
+            size_text(d.bytes_freed) if d.bytes_freed else "",
+            f"{d.took_ms / 1000:.1f} s",
+        )
+    wide_console().print(shown)
+    if any(d.dry_run for d in deeds):
+        wide_console().print("dry run: nothing was changed")
+
+
+def _became(before: str, after: str) -> str:
+    return after if before == after else f"{before} → {after}"
 
 
 def write_json(value: Any) -> None:

@@ -13,7 +13,7 @@ from k2_sensors.kafka_lag import kafka_lag
 from k2_sensors.landing import landing
 from k2_sensors.reconciliation import reconciliation
 from k2_sensors.repair import repair
-from k2_sensors.schedules import history, retention
+from k2_sensors.schedules import gc, history, retention, upkeep
 from k2_sensors.touched_days import touched_days
 
 SENSORS = [
@@ -26,6 +26,6 @@ SENSORS = [
     day_condition,
 ]
 
-SCHEDULES = [reconciliation, retention, history]
+SCHEDULES = [reconciliation, upkeep, gc, retention, history]
 
 defs = dg.Definitions.merge(definitions(), dg.Definitions(sensors=SENSORS, schedules=SCHEDULES))

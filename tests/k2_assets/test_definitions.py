@@ -78,7 +78,7 @@ def test_the_graph_goes_from_bronze_to_days() -> None:
         "gold.instruments": set(),
         "gold.day_condition": {"gold.trades", "gold.quotes", "gold.gaps", "silver.rejected"},
         "gold.reconciliation": {"gold.ohlcv_1m"},
-        MAINTENANCE_TABLE: set(),
+        MAINTENANCE_TABLE: {"ops.compaction", "ops.expiry", "ops.gc"},
     }
 
 
@@ -126,9 +126,12 @@ def test_jobs_and_sensors_are_there_by_name() -> None:
         "repair",
         "day_condition",
         "reconciliation",
-        *("retention", "history"),
+        *("upkeep", "gc", "retention", "history"),
     }
-    assert {s.name for s in defs.schedules or []} == {"reconciliation", "retention", "history"}
+    assert {s.name for s in defs.schedules or []} == {
+        "reconciliation",
+        *("upkeep", "gc", "retention", "history"),
+    }
     assert {s.name for s in defs.sensors or []} == {
         *("kafka_lag", "touched_days"),
         *("kafka_lag_quotes", "touched_days_quotes"),

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from k2_assets.definitions import ASSETS
 from k2_cli.home import locked_home
 from k2_lake.tables import TABLES
 from k2_market.timeframes import TIMEFRAMES
@@ -129,12 +130,14 @@ def test_the_demo_shows_a_candle_of_this_hour_for_every_simulated_exchange_it_ha
     assert times <= {f"{now - timedelta(minutes=ago):%H:%M}" for ago in range(60)}
 
 
-def test_the_lineage_shows_every_table_from_bronze_to_a_day(page: Page, demo: RunningDemo) -> None:
+def test_the_lineage_shows_every_table_from_bronze_to_a_day_and_its_upkeep(
+    page: Page, demo: RunningDemo
+) -> None:
     # Tall, because what lies outside of the window is not drawn, nor names in a small graph.
     page.set_viewport_size({"width": 2600, "height": 3600})
     ui.open_lineage(page, demo.dagster)
     ui.expand_groups(page)
-    names = sorted(table.split(".")[1] for table in TABLES)
+    names = sorted(spec.key.path[-1] for asset in ASSETS for spec in asset.specs)
     expect(page.locator(ui.ASSET)).to_have_count(len(names))
     assert sorted(ui.shown_assets(page)) == names
 
