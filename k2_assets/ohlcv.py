@@ -7,12 +7,16 @@ from k2_assets.days import day_of
 from k2_assets.resources import LakeResource, duckdb_engine
 from k2_assets.tables import Result, is_tick, table_asset, told
 from k2_lake.candles import build_candles
+from k2_lake.results import StepResult
 from k2_lake.tables import TRADES_TABLE, candle_name
 from k2_market.timeframes import TIMEFRAMES, Timeframe
 
 
 def candle_asset(frame: Timeframe) -> dg.AssetsDefinition:
-    """The asset ``gold/ohlcv_<timeframe>``: a tick computes touched windows, else the whole day."""
+    """The asset ``gold/ohlcv_<timeframe>``: a tick computes touched windows, else the whole day.
+
+    The metadata names the windows whose candle changed.
+    """
     source = TRADES_TABLE if frame.source is None else candle_name(frame.source)
 
     @table_asset(candle_name(frame.name), deps=[source])
@@ -23,9 +27,21 @@ def candle_asset(frame: Timeframe) -> dg.AssetsDefinition:
         result = build_candles(
             opened, duckdb_engine(opened, duckdb), frame.name, day, recompute=not is_tick(context)
         )
-        return told(opened, result, day)
+        return told(opened, result, day, {"changed_windows": _named(result)})
 
     return candles
+
+
+def _named(result: StepResult) -> dg.TableMetadataValue:
+    """The windows whose candle changed; of very many the first, while ``changed`` counts all."""
+    records = [
+        dg.TableRecord(
+            {"exchange": exchange, "symbol": symbol, "window_start": f"{start:%Y-%m-%d %H:%M}"}
+        )
+        for exchange, symbol, start in result.windows
+    ]
+    columns = [dg.TableColumn(name) for name in ("exchange", "symbol", "window_start")]
+    return dg.MetadataValue.table(records, schema=dg.TableSchema(columns))
 
 
 ASSETS = [candle_asset(frame) for frame in TIMEFRAMES.values()]

@@ -1,22 +1,23 @@
 """Candles: 1m from gold trades, every coarser timeframe from the next finer one.
 
-A tick computes the windows that new trades fall into, from all trades of those windows, and
-rewrites the day's small files. A recompute makes the day whole. Both give identical rows, and a
-computation that changes nothing commits no rows.
+A tick computes the windows that new trades fall into, from all trades of those windows, and then of
+every coarser timeframe the windows that contain a candle that changed. Of an exchange without any
+the day's small files stay as they are. A recompute makes the day whole. Both give identical rows,
+and a computation that changes nothing commits no rows.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyiceberg.expressions import And
 from pyiceberg.table import Table
 
+from k2_lake.candle_rows import differing_windows, in_place
 from k2_lake.catalog import Lake
 from k2_lake.commit import commit, retry_conflicts
 from k2_lake.engine import Engine, Input, statement
@@ -32,14 +33,16 @@ from k2_lake.history import (
 from k2_lake.replaced import readable_rows
 from k2_lake.results import StepResult
 from k2_lake.retained import gone, require_held, retained, retired
-from k2_lake.scan import appended, between, of_day, planned
+from k2_lake.scan import Files, appended, between, of_day, planned
 from k2_lake.tables import TRADES_TABLE, candle_name
+from k2_lake.windows import changed_by, containing, reach, told
 from k2_market.columns import filled
 from k2_market.errors import DayRetired
 from k2_market.records import CANDLE, TRADE
 from k2_market.timeframes import Timeframe, timeframe
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# How many of the windows that changed the result of a step names.
+WINDOWS_NAMED = 100
 
 
 @retry_conflicts
@@ -71,39 +74,42 @@ def build_candles(
         seen = {source_name: done.after(day, changes, head_sequence(source))}
         return _left_alone(table, day, seen, old.rows)
     head_before = head_sequence(table)
-    before, all_read = readable_rows(engine, old)
-    # A file that cannot be read is replaced, by a tick as by a recompute: the source has it all.
-    partial = (
-        frame.source is None
-        and not recompute
-        and all_read
-        and before.num_rows
-        and _only_appends(pending)
-    )
-    extra = retained(table).with_restored(day).to_extra()
-    if partial:
+    touched = None
+    if not recompute and old.files and retained(source).holds(day):
         touched = _touched(engine, source, pending, frame)
-        start, end = _reach(touched, frame)
-        windows = _of_windows(engine, source, day, touched, frame)
-        rows = _replaced(before, windows)
-        extra |= {WINDOWS: json.dumps([start.isoformat(), end.isoformat()])}
-    else:
+    files, before, all_read = _before(engine, table, day, old, touched)
+    if touched is not None and not all_read:
+        # A file that cannot be read is replaced, by a tick as by a recompute: the source has it.
+        touched = None
+        files, before, _ = _before(engine, table, day, old, touched)
+    if touched is None:
         windows = rows = _of_day(lake, engine, source, day, frame)
+        extra: dict[str, str] = {}
+    else:
+        windows, extra = _of_windows(engine, source, day, touched, frame)
+        rows = in_place(before, touched, windows)
     rows = rows.sort_by([(c, "ascending") for c in CANDLE.key])
-    differing = _differing(before, rows)
-    replaced = differing > 0 or not all_read
-    figures = _figures(rows.num_rows, windows.num_rows, differing, whole=not partial)
+    differing = differing_windows(before, rows)
+    replaced = bool(differing) or not all_read
+    candles = old.rows - files.rows + rows.num_rows
+    figures = _figures(candles, windows.num_rows, len(differing), whole=touched is None)
     commit(
         table,
         add=[rows] if replaced else (),
-        remove=old.files if replaced else (),
-        mode=Mode.APPEND if partial else Mode.RECOMPUTE,
+        remove=files.files if replaced else (),
+        mode=Mode.RECOMPUTE if touched is None else _mode(pending),
         days=[day] if replaced else [],
         sources={source_name: done.after(day, changes, head_sequence(source))},
         figures=figures,
-        extra=extra,
+        extra={**retained(table).with_restored(day).to_extra(), **extra, **told(differing)},
     )
-    return StepResult.of(table, before=head_before, changed=replaced, figures=figures)
+    return StepResult.of(
+        table,
+        before=head_before,
+        changed=replaced,
+        figures=figures,
+        windows=differing[:WINDOWS_NAMED],
+    )
 
 
 def pending_days(lake: Lake, name: str) -> dict[date, str]:
@@ -121,10 +127,14 @@ def _source_name(frame: Timeframe) -> str:
     return TRADES_TABLE if frame.source is None else candle_name(frame.source)
 
 
-def candle_sql(frame: Timeframe, trades: str = "trades") -> str:
-    """The statement that makes candles of ``frame`` from ``trades`` or, coarser, ``candles``."""
+def candle_sql(frame: Timeframe, source: str | None = None) -> str:
+    """The statement that makes candles of ``frame`` from ``trades`` or, coarser, ``candles``.
+
+    ``source`` may take their place.
+    """
     head = statement("ohlcv_1m" if frame.source is None else "ohlcv_rollup")
-    return head.format(us=frame.micros, trades=trades) + statement("ohlcv_tail").format(
+    default = "trades" if frame.source is None else "candles"
+    return head.format(us=frame.micros, source=source or default) + statement("ohlcv_tail").format(
         us=frame.micros
     )
 
@@ -176,77 +186,57 @@ def _left_alone(table: Table, day: date, seen: Mapping[str, Consumed], rows: int
     return StepResult.of(table, before=before, changed=False, figures=figures)
 
 
-def _only_appends(pending: Iterable[Change]) -> bool:
-    return all(change.mode is Mode.APPEND for change in pending)
+def _mode(pending: Iterable[Change]) -> Mode:
+    appended_only = all(change.mode is Mode.APPEND for change in pending)
+    return Mode.APPEND if appended_only else Mode.RECOMPUTE
 
 
 def _touched(
     engine: Engine, source: Table, pending: Sequence[Change], frame: Timeframe
-) -> pa.Table:
+) -> pa.Table | None:
+    """The windows to compute: exchange, symbol and start in us. None where it must be the day."""
+    if frame.source is not None:
+        changed = changed_by(pending)
+        return containing(changed, frame.micros) if changed else None
+    if _mode(pending) is not Mode.APPEND:
+        return None
     added = appended(source, [c.snapshot for c in pending], TRADE.schema)
     return engine.query(statement("touched_windows").format(us=frame.micros), {"added": added})
 
 
+def _before(
+    engine: Engine, table: Table, day: date, old: Files, touched: pa.Table | None
+) -> tuple[Files, pa.Table, bool]:
+    """The files to write anew: all, or those of the exchanges touched; their rows, if readable."""
+    if touched is not None:
+        exchanges: set[Any] = set(touched["exchange"].to_pylist())
+        old = planned(table, CANDLE.schema, of_day("window_date", day, exchanges))
+    return old, *readable_rows(engine, old)
+
+
 def _of_windows(
     engine: Engine, source: Table, day: date, touched: pa.Table, frame: Timeframe
-) -> pa.Table:
-    """The candles of the touched windows, from all trades in them."""
-    start, end = _reach(touched, frame)
+) -> tuple[pa.Table, dict[str, str]]:
+    """The candles of the touched windows, from all that is in them, and the reach to record."""
+    start, end = reach(touched, frame.length)
     exchanges: set[Any] = set(touched["exchange"].to_pylist())
-    reached = And(of_day("trade_date", day, exchanges), between("timestamp", start, end))
-    trades = planned(source, TRADE.schema, reached)
-    within = statement("trades_in_windows").format(
-        us=frame.micros, start=start.isoformat(), end=end.isoformat()
+    record, at = (TRADE, "timestamp") if frame.source is None else (CANDLE, "window_start")
+    reached = And(of_day(record.day, day, exchanges), between(at, start, end))
+    within = statement("within_windows").format(
+        at=at, us=frame.micros, start=start.isoformat(), end=end.isoformat()
     )
-    inputs: dict[str, Input] = {"trades": trades, "touched": touched}
-    return computed(engine, candle_sql(frame, f"({within})"), inputs)
+    inputs: dict[str, Input] = {
+        "rows": planned(source, record.schema, reached),
+        "touched": touched,
+    }
+    bounds = json.dumps([start.isoformat(), end.isoformat()])
+    return computed(engine, candle_sql(frame, f"({within})"), inputs), {WINDOWS: bounds}
 
 
 def computed(engine: Engine, sql: str, inputs: Mapping[str, Input]) -> pa.Table:
     """The candles of a statement; nullable columns that it does not make yet are null."""
     made = engine.query(sql, inputs)
     return filled({n: made[n] for n in made.column_names}, CANDLE.schema, made.num_rows)
-
-
-def _reach(touched: pa.Table, frame: Timeframe) -> tuple[datetime, datetime]:
-    """From the start of the first window to the end of the last."""
-    starts: list[Any] = touched["us"].to_pylist()
-    start = EPOCH + timedelta(microseconds=min(starts))
-    return start, EPOCH + timedelta(microseconds=max(starts)) + frame.length
-
-
-def _replaced(before: pa.Table, windows: pa.Table) -> pa.Table:
-    """``before`` with the rows of ``windows`` in place of those with the same key."""
-    keys = list(CANDLE.key)
-    kept = _numbered(before, "row").join(windows.select(keys), keys=keys, join_type="left anti")
-    return pa.concat_tables([before.take(kept["row"]), windows])
-
-
-def _differing(before: pa.Table, after: pa.Table) -> int:
-    """Rows that are in one of the two and not in the other, a changed row counted once."""
-    keys = list(CANDLE.key)
-    both = _numbered(before, "old").join(_numbered(after, "new"), keys=keys, join_type="inner")
-    old, new = before.take(both["old"]), after.take(both["new"])
-    changed: Any = pa.repeat(False, both.num_rows)
-    for name in CANDLE.columns:
-        changed = pc.or_(changed, _unlike(old[name], new[name]))
-    alone = before.num_rows + after.num_rows - 2 * both.num_rows
-    return alone + int(pc.sum(changed, min_count=0).as_py())
-
-
-def _numbered(candles: pa.Table, number: str) -> pa.Table:
-    """The keys of the candles and the number of each row."""
-    rows = pa.array(range(candles.num_rows), pa.int64())
-    return candles.select(list(CANDLE.key)).append_column(number, rows)
-
-
-def _unlike(old: pa.ChunkedArray[Any], new: pa.ChunkedArray[Any]) -> Any:
-    """Row by row, whether the values differ; nulls are alike."""
-    if pa.types.is_nested(old.type):
-        pairs = zip(old.to_pylist(), new.to_pylist(), strict=True)
-        return pa.array([one != other for one, other in pairs], pa.bool_())
-    alike = pc.coalesce(pc.equal(old, new), pc.and_(old.is_null(), new.is_null()))
-    return pc.invert(alike)
 
 
 def _figures(candles: int, windows: int, changed: int, *, whole: bool) -> dict[str, int]:

@@ -28,6 +28,8 @@ MODE, DAYS, SOURCES, FIGURES = "k2.mode", "k2.days", "k2.sources", "k2.figures"
 KAFKA = "k2.kafka"
 # From where to where a tick's candles reach, for people and checks.
 WINDOWS = "k2.windows"
+# Which of them changed (k2_lake/windows.py).
+WINDOWS_CHANGED = "k2.windows_changed"
 # Which days the table still holds (k2_lake/retained.py).
 RETAINED = "k2.retained"
 # Up to where a table has seen what changed in others of which it needs no commit (day conditions).
@@ -39,7 +41,7 @@ ROLLED_BACK_TO = "k2.rolled_back_to"
 # so that the current snapshot alone says it, whatever becomes of older ones.
 PROGRESS = frozenset({SOURCES, SEEN, KAFKA, RETAINED})
 # And those that tell of one commit, and mean nothing for the next.
-OF_A_COMMIT = frozenset({MODE, DAYS, FIGURES, WINDOWS, ROLLED_BACK_TO})
+OF_A_COMMIT = frozenset({MODE, DAYS, FIGURES, WINDOWS, WINDOWS_CHANGED, ROLLED_BACK_TO})
 
 
 class Mode(StrEnum):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pyiceberg.table import Table
 
 from k2_lake.tables import name_of
+from k2_lake.windows import Window
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class StepResult:
 
     ``snapshot_id`` is the table's head afterwards (None while it has none), ``sequence_before`` the
     sequence number of its head before, ``changed`` whether rows changed, ``figures`` what was
-    counted, by name.
+    counted, by name; ``windows`` names the first of the windows whose candle changed.
     """
 
     table: str
@@ -24,10 +25,17 @@ class StepResult:
     sequence_before: int
     changed: bool
     figures: Mapping[str, int] = field(default_factory=dict)
+    windows: Sequence[Window] = ()
 
     @classmethod
     def of(
-        cls, table: Table, *, before: int, changed: bool, figures: Mapping[str, int]
+        cls,
+        table: Table,
+        *,
+        before: int,
+        changed: bool,
+        figures: Mapping[str, int],
+        windows: Sequence[Window] = (),
     ) -> StepResult:
         """The result for a table that has just been committed to, or left alone."""
         head = table.current_snapshot()
@@ -37,4 +45,5 @@ class StepResult:
             sequence_before=before,
             changed=changed,
             figures=figures,
+            windows=windows,
         )

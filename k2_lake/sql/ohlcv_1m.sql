@@ -7,7 +7,7 @@ with t as (
     cast(price as decimal(28,8)) * quantity as quote,
     side = 'buy' as taker_buys,
     unix_micros(timestamp) - unix_micros(timestamp) % {us} as us
-  from {trades}
+  from {source}
   where candle_eligible),
 g as (
   select exchange, symbol, us,

@@ -1,7 +1,7 @@
 -- Input: candles of a finer timeframe that divides {us} microseconds. Output: candles of {us}.
 -- Every figure is carried exactly, so the result equals candles made from the trades.
 with t as (
-  select *, unix_micros(window_start) - unix_micros(window_start) % {us} as us from candles),
+  select *, unix_micros(window_start) - unix_micros(window_start) % {us} as us from {source}),
 g as (
   select exchange, symbol, us,
     min_by(open, window_start) as open, max(high) as high, min(low) as low,
