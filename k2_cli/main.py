@@ -17,6 +17,7 @@ from k2_cli.bronze import bronze
 from k2_cli.dagster_prune import dagster
 from k2_cli.demo import demo
 from k2_cli.dlq import dlq
+from k2_cli.doctor import doctor
 from k2_cli.feed import feed
 from k2_cli.instruments import instruments
 from k2_cli.lake import lake
@@ -47,6 +48,7 @@ app.command("repair")(repair)
 app.command("reconcile")(reconcile)
 app.command("sql")(sql)
 app.command("api")(api)
+app.command("doctor")(doctor)
 app.add_typer(dlq, name="dlq")
 app.add_typer(dagster, name="dagster")
 app.add_typer(lake, name="lake")

@@ -110,6 +110,11 @@ class Registry:
         )
         return registered
 
+    def subjects(self) -> list[str]:
+        """What it has schemas of. Raises RegistryUnavailable, RegistryError."""
+        found: list[str] = self._ask("listing the subjects", self._client.get_subjects)
+        return found
+
     def __enter__(self) -> Registry:
         return self
 

@@ -89,6 +89,17 @@ def sweep(
     return Sweep(name, garbage, young, deed)
 
 
+def old_garbage(table: Table, grace: timedelta = GRACE) -> list[StoredFile]:
+    """What a sweep would delete of the table; nothing is done or noted. Raises as a sweep does."""
+    oldest = datetime.now(UTC) - grace
+    return [f for f in _unreached(table, *_listed(table)) if f.modified_at < oldest]
+
+
+def stored_files(table: Table) -> list[StoredFile]:
+    """Every file below the table's location."""
+    return _listed(table)[1]
+
+
 def reached(table: Table) -> Iterator[str]:
     """The locations of all files that the table's metadata leads to, some more than once.
 
