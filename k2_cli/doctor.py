@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -51,10 +52,19 @@ def doctor(
 
     if not home.is_dir():
         raise UsageError(f"there is no home at {home}. Give one with --home or K2_HOME.")
-    findings = list(shown_while(examine(home.absolute(), deep=deep)))
+    found = examine(home.absolute(), deep=deep)
+    findings = [_for_home(f, home) for f in shown_while(found)]
     write_findings(findings, as_json=format is Format.JSON)
     if any(f.state is State.WRONG for f in findings):
         raise typer.Exit(1)
+
+
+def _for_home(finding: Finding, home: Path) -> Finding:
+    """With commands that mean this home, where it is not the one they mean by themselves."""
+    mend, usual = finding.mend, Path(os.environ.get("K2_HOME", DEFAULT_HOME)).absolute()
+    if home.absolute() == usual or not mend.startswith("k2 ") or "--home" in mend:
+        return finding
+    return replace(finding, mend=f"{mend} --home {home}")
 
 
 def examine(home: Path, *, deep: bool = False) -> Iterator[Finding]:

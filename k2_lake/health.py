@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -189,24 +190,28 @@ def _orphans(table: Table) -> Iterator[Finding]:
     if orphans:
         size = sum(f.size for f in orphans)
         told = f"{len(orphans):,} files, {size:,} bytes, older than {GRACE.days} days, lie unused"
-        yield Finding(name, "orphans", State.WARNING, told, f"k2 lake gc {name}")
+        yield Finding(name, "orphans", State.WARNING, told, f"k2 lake gc --table {name}")
 
 
 def _progress(lake: Lake, table: Table) -> Iterator[Finding]:
+    """Whether it has consumed no more than there is, and nothing that others need is gone."""
     name = name_of(table)
-    for source, done in consumed(table).items():
-        of = lake.existing(source)
-        head = 0 if of is None else head_sequence(of)
-        furthest = max([done.through, *done.ahead.values()])
-        if furthest > head:
-            told = f"has consumed {source} up to commit {furthest}, which ends at {head}"
-            mend = f"was {source} restored from an older backup? Restore {name} of the same time"
-            yield Finding(name, "progress", State.WRONG, told, mend)
-    for each in waiting(lake, table):
-        if each.lost:
-            told = f"snapshots that {each.consumer} has not followed are gone"
-            mend = f"materialize all days of {each.consumer} again"
-            yield Finding(name, "progress", State.WRONG, told, mend)
+    # Another table that cannot be read has a finding of its own.
+    with suppress(LakeUnavailable):
+        for source, done in consumed(table).items():
+            of = lake.existing(source)
+            head = 0 if of is None else head_sequence(of)
+            furthest = max([done.through, *done.ahead.values()])
+            if furthest > head:
+                told = f"has consumed {source} up to commit {furthest}, which ends at {head}"
+                mend = f"restore {source} and {name} as they were at one time"
+                yield Finding(name, "progress", State.WRONG, told, mend)
+    with suppress(LakeUnavailable):
+        for each in waiting(lake, table):
+            if each.lost:
+                told = f"snapshots that {each.consumer} has not followed are gone"
+                mend = f"materialize all days of {each.consumer} again"
+                yield Finding(name, "progress", State.WRONG, told, mend)
 
 
 def _snapshots(table: Table) -> Iterator[Finding]:
@@ -214,7 +219,7 @@ def _snapshots(table: Table) -> Iterator[Finding]:
     if len(kept) > MANY_SNAPSHOTS:
         size = len(table.io.new_input(table.metadata_location))
         told = f"{len(kept):,} snapshots are kept, {size:,} bytes of metadata: commits grow slow"
-        yield Finding(name, "snapshots", State.WARNING, told, f"k2 lake expire {name}")
+        yield Finding(name, "snapshots", State.WARNING, told, f"k2 lake expire --table {name}")
     ahead = kept[0].timestamp_ms / 1000 - datetime.now(UTC).timestamp() if kept else 0.0
     if ahead > CLOCK_OFF.total_seconds():
         told = f"its newest commit is {ahead:,.0f} s in the future: a clock is or was wrong"

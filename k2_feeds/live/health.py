@@ -23,8 +23,9 @@ def feed_findings(home: Path) -> Iterator[Finding]:
     spool = sorted((home / FOLDER / "spool").glob("*/*.frame"))
     if spool:
         size = sum(path.stat().st_size for path in spool)
-        told = f"{len(spool)} files, {size:,} bytes of frames that a stopped feed could not deliver"
-        mend = f"k2 feed --home {home} delivers them first"
+        told = f"{len(spool)} files, {size:,} bytes of frames that a feed could not deliver; the "
+        told += "next one delivers them first"
+        mend = f"k2 feed --home {home}"
         yield Finding(UNDELIVERED, "spool", State.WARNING, told, mend)
     if letters := DeadLetters(home).ids():
         told = f"{len(letters)} frames that Kafka refused"
