@@ -1,32 +1,60 @@
 """Bronze assets: one for each exchange and kind, filled from its raw topic."""
 
 import dagster as dg
+from dagster_duckdb import DuckDBResource
+from pydantic import Field
 
 from k2_assets.days import day_of
 from k2_assets.ingest import drain
-from k2_assets.resources import KafkaResource, LakeResource
-from k2_assets.tables import Result, table_asset, told
+from k2_assets.past_day import DayMode, put_right
+from k2_assets.resources import KafkaResource, LakeResource, duckdb_engine
+from k2_assets.tables import Result, is_tick, table_asset, told
+from k2_lake.history import head_sequence
+from k2_lake.results import StepResult
 from k2_lake.tables import bronze_name
 from k2_market.exchanges import EXCHANGES
 from k2_market.kinds import Kind
 
 
+class BronzeConfig(dg.Config):
+    """What a run from the page, or a backfill, does with its day."""
+
+    mode: DayMode = Field(
+        default=DayMode.reconcile,
+        description="reconcile: fetch what is missing and Kafka still holds, compare the rest byte "
+        "by byte, never delete. replace: put what Kafka holds in the place of the day; refused "
+        "unless Kafka holds the whole day and no fewer frames than the table.",
+    )
+
+
 def bronze_asset(exchange: str, kind: Kind) -> dg.AssetsDefinition:
     """The asset ``bronze/<exchange>_<kind>``.
 
-    Whatever the partition, a run fetches what Kafka holds and the table lacks, and deletes
-    nothing: a day that is materialized again is reconciled, not replaced.
+    Whatever the partition, a run fetches what Kafka holds and the table lacks. A run from the page
+    then also reconciles its day, or replaces it where its configuration says so.
     """
+    name = bronze_name(exchange, kind)
 
-    @table_asset(bronze_name(exchange, kind), kinds={"kafka"})
+    @table_asset(name, kinds={"kafka"})
     def bronze(
-        context: dg.AssetExecutionContext, lake: LakeResource, kafka: KafkaResource
+        context: dg.AssetExecutionContext,
+        config: BronzeConfig,
+        lake: LakeResource,
+        kafka: KafkaResource,
+        duckdb: DuckDBResource,
     ) -> Result:
-        opened = lake.open()
-        drained = drain(opened, kafka.settings(), exchange, kind)
+        opened, settings, day = lake.open(), kafka.settings(), day_of(context.partition_key)
+        before = head_sequence(opened.table(name))
+        drained = drain(opened, settings, exchange, kind)
         offsets = {str(p): o for p, o in sorted(drained.offsets.items())}
         more = {"epoch": drained.epoch, "offsets": dg.MetadataValue.json(offsets)}
-        return told(opened, drained.result, day_of(context.partition_key), more)
+        if not is_tick(context):
+            engine = duckdb_engine(opened, duckdb)
+            more |= put_right(opened, engine, settings, exchange, kind, day, config.mode)
+        table = opened.table(name)
+        changed, figures = head_sequence(table) > before, drained.result.figures
+        result = StepResult.of(table, before=before, changed=changed, figures=figures)
+        return told(opened, result, day, more)
 
     return bronze
 

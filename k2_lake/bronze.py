@@ -121,19 +121,23 @@ def append_frames(
     CommitConflict when another writer has moved the table since ``at`` was read from it.
     """
     _require_contiguous(table, at, frames, next_offsets)
-    rows = frames.append_column(
-        RAW_FRAME.schema.field("epoch"), pa.repeat(pa.scalar(at.epoch, pa.int32()), frames.num_rows)
-    )
     after = replace(at, offsets={**at.offsets, **next_offsets})
     commit(
         table,
-        add=[rows.select(RAW_FRAME.columns).cast(RAW_FRAME.schema)],
+        add=[of_epoch(frames, at.epoch)],
         mode=Mode.APPEND,
         days=distinct_days(frames["ingest_date"]),
         figures={"frames": frames.num_rows},
         extra={KAFKA: _kafka_json(frames["kafka_topic"][0].as_py(), at, after)},
     )
     return after
+
+
+def of_epoch(frames: pa.Table, epoch: int) -> pa.Table:
+    """Frames with the columns of RawFrame but ``epoch`` as rows of that life of the topic."""
+    epochs = pa.repeat(pa.scalar(epoch, pa.int32()), frames.num_rows)
+    rows = frames.append_column(RAW_FRAME.schema.field("epoch"), epochs)
+    return rows.select(RAW_FRAME.columns).cast(RAW_FRAME.schema)
 
 
 def _kafka_json(topic: str, at: Position, after: Position) -> str:

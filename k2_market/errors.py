@@ -136,6 +136,10 @@ class DayRetired(LakeError):
     """A day was to be computed anew from a source that no longer holds it."""
 
 
+class ReplacementRefused(LakeError):
+    """A day was to be replaced by less than it holds."""
+
+
 class LakeUnavailable(LakeError):
     """The catalog or the store cannot be reached, or a file of a table cannot be read."""
 
