@@ -28,6 +28,7 @@ from k2_cli.reconcile import reconcile
 from k2_cli.repair import repair
 from k2_cli.sql import sql
 from k2_cli.topics import topics
+from k2_cli.trace import trace
 from k2_market.errors import K2Error, QueryRefused, UsageError
 
 INTERRUPTED = 130
@@ -47,6 +48,7 @@ app.command("publish")(publish)
 app.command("repair")(repair)
 app.command("reconcile")(reconcile)
 app.command("sql")(sql)
+app.command("trace")(trace)
 app.command("api")(api)
 app.command("doctor")(doctor)
 app.add_typer(dlq, name="dlq")

@@ -117,10 +117,10 @@ def roll_back(
 
 
 def _table(lake: Lake, name: str) -> Table:
-    table = written_table(lake, name)
+    written_table(lake, name)
     if name in _NEVER:
         raise UsageError(f"{name} is not rolled back: {_NEVER[name]}.")
-    return table
+    return lake.table(name)
 
 
 def _target(table: Table, to: AsOf) -> Snapshot:

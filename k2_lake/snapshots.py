@@ -52,6 +52,15 @@ def written_table(lake: Lake, name: str) -> Table:
     return table
 
 
+def state_up_to(table: Table, sequence: int) -> Snapshot:
+    """The newest snapshot not newer than that sequence, or the oldest kept if there is none.
+
+    For a table that has been written, and for looking: not for computing from it.
+    """
+    kept = lineage(table)
+    return next((s for s in kept if (s.sequence_number or 0) <= sequence), kept[-1])
+
+
 def kept_snapshots(table: Table) -> list[Kept]:
     """All snapshots of the table that are kept, newest first."""
     current = {s.snapshot_id for s in lineage(table)}

@@ -23,6 +23,7 @@ from k2_lake.catalog import Lake
 from k2_lake.commit import retry_conflicts
 from k2_lake.history import Consumed, changes_since, consumed, lineage
 from k2_lake.read_sql import existing_table
+from k2_lake.snapshots import state_up_to
 from k2_lake.tables import (
     TABLES,
     candle_name,
@@ -132,16 +133,10 @@ def _made_together(lake: Lake, wanted: Mapping[str, Table]) -> dict[str, Snapsho
         table = wanted.get(name) or (_written(lake, [name]).get(name) if name in reach else None)
         if table is None:
             continue
-        taken[name] = lineage(table)[0] if name not in reach else _covering(table, reach[name])
+        taken[name] = lineage(table)[0] if name not in reach else state_up_to(table, reach[name])
         for source, done in consumed(table, _sequence(taken[name])).items():
             reach[source] = max(reach.get(source, 0), _reach(done))
     return taken
-
-
-def _covering(table: Table, sequence: int) -> Snapshot:
-    """The newest snapshot not newer than that, or the oldest kept if there is none."""
-    kept = lineage(table)
-    return next((s for s in kept if _sequence(s) <= sequence), kept[-1])
 
 
 def _not_beyond(table: Table, taken: Mapping[str, Snapshot]) -> Snapshot:
