@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from k2_cli.home import DEFAULT_HOME
+from k2_cli.show import plain
 from k2_market.errors import FeedError, UsageError
 from k2_market.exchanges import exchange as known_exchange
 
@@ -66,14 +66,14 @@ def show(
         terms = v.terms
         if (v.valid_to is not None and not past) or wanted not in (None, terms.symbol):
             continue
-        size = "" if terms.contract_size is None else _plain(terms.contract_size)
+        size = "" if terms.contract_size is None else plain(terms.contract_size)
         cells = [
             terms.exchange,
             terms.symbol,
             " ".join(terms.names),
             terms.type,
-            _plain(terms.tick_size),
-            _plain(terms.lot_size),
+            plain(terms.tick_size),
+            plain(terms.lot_size),
             f"{size} {terms.contract_currency or ''}".strip(),
             terms.status,
             f"{v.valid_from:%Y-%m-%d %H:%M}",
@@ -109,9 +109,3 @@ def ask(home: Home = DEFAULT_HOME, exchange: Exchange = None) -> None:
         typer.echo(f"{name}: {told}, {len(unreadable)} unreadable")
     if failed:
         raise typer.Exit(1)
-
-
-def _plain(value: Decimal) -> str:
-    """Without the zeros that the column adds: 0.01, 100."""
-    text = f"{value:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -13,7 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from k2_assets.reconciliation import ask_exchange
-from k2_cli.show import STANDARD_OUTPUT, shown_progress
+from k2_cli.show import STANDARD_OUTPUT, plain, shown_progress
 from k2_feeds.klines.files import read_files
 from k2_lake.catalog import Lake, LakeSettings
 from k2_lake.duckdb_engine import DuckDBEngine
@@ -138,7 +138,7 @@ def _told(window: Comparison) -> str:
     what = f"{window.window_start:%Y-%m-%d %H:%M} {window.outcome.replace('_', ' ')}"
     if window.ours is not None and window.theirs is not None:
         pairs = (
-            f"{name} ours {window.ours[name]:f}, theirs {window.theirs[name]:f}"
+            f"{name} ours {plain(window.ours[name])}, theirs {plain(window.theirs[name])}"
             for name in window.differing
         )
         what += f": {'; '.join(pairs)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import typer
@@ -49,6 +50,12 @@ class Shown:
 def print_table(title: str, rows: list[tuple[str, str]]) -> None:
     """A summary on standard output."""
     STANDARD_OUTPUT.print(_table(title, rows))
+
+
+def plain(value: Decimal) -> str:
+    """All digits of a number, without the zeros that a column adds: 0.01, 100."""
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 @contextmanager

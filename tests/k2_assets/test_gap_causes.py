@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,10 @@ from k2_feeds.live.router import FrameRouter
 from k2_feeds.live.session import Session
 from k2_feeds.simulator.exchange import SimulatedExchange
 from k2_feeds.simulator.server import serve
+from k2_lake.day_condition import assess
+from k2_lake.day_expectation import Configured
 from k2_lake.gaps import recorded_gaps
+from k2_lake.tables import CONDITION_TABLE
 from k2_market.kinds import Kind
 from tests.feeds import running, until
 from tests.lakes import LakeDriver
@@ -73,3 +78,17 @@ def test_what_a_session_lost_was_not_sent_or_missed_is_told_apart(tmp_path: Path
     assert missing["loss"] == 10
     assert (missing["exchange"], symbols["exchange"]) == (20, {"BTC-USDT"})
     assert symbols["disconnect"] == set(SYMBOLS)
+
+    # The day's condition tells the same: frames that were lost, and a connection that ended.
+    now = datetime.now(UTC)
+    assess(driver.lake, driver.engine, now.date(), now + timedelta(days=1), Configured())
+    conditions: list[Any] = driver.rows(CONDITION_TABLE)
+    assert [(c["symbol"], c["condition"]) for c in conditions] == [(s, "degraded") for s in SYMBOLS]
+    for condition in conditions:
+        told = [condition[name] for name in ("connections", "disconnects", "lost_frames")]
+        assert told == [2, 1, 10]
+        assert any(
+            reason.startswith(f"{condition['missing_ids']} trades missing in ")
+            for reason in condition["reasons"]
+        )
+    assert sum(c["missing_ids"] for c in conditions) == sum(missing.values())

@@ -280,7 +280,7 @@ def test_reconciliation_finds_five_of_five_minutes_on_nine_fields_and_one_wrong_
     wrong.write_text(file.read_text().replace("136.450", "136.451"))
     outcome = k2("reconcile", *wanted, wrong)
     assert outcome.code == 1
-    assert "2024-08-08 23:55 differs: volume ours 136.45000000, theirs 136.451" in outcome.out
+    assert "2024-08-08 23:55 differs: volume ours 136.45, theirs 136.451" in outcome.out
     kept = sql(recorded, "select outcome, differing from gold.reconciliation order by window_start")
     assert kept.to_pylist() == [
         {"outcome": "differs", "differing": ["volume"]},
