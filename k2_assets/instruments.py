@@ -20,7 +20,7 @@ from k2_market.instrument_rules import INSTRUMENT_SCHEMA, ambiguous_names
 
 # Where the exchanges' REST interfaces are asked instead, as of a simulator; unset means themselves.
 REST_ENDPOINT = "K2_REST_ENDPOINT"
-# Beside gold, for it has no days and is no part of a day's chain.
+# Beside gold: what exchanges are asked for is no part of a day's chain.
 GROUP = "reference"
 LISTED = dg.StaticPartitionsDefinition(list(LISTINGS))
 

@@ -9,7 +9,7 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from k2_assets.days import day_of
-from k2_assets.instruments import REST_ENDPOINT
+from k2_assets.instruments import GROUP, REST_ENDPOINT
 from k2_assets.resources import LakeResource, duckdb_engine
 from k2_assets.tables import PARTITION_TAG, Result, asset_key, table_asset, told
 from k2_feeds.klines import ask
@@ -55,7 +55,8 @@ def compared_day(
         yield reconcile(lake, engine, exchange, symbol, FINEST.name, published, now)
 
 
-@table_asset(RECONCILIATION_TABLE, deps=[candle_name(FINEST.name)], kinds={"rest"})
+# Beside gold: whoever materializes all of that does not mean to ask the exchanges.
+@table_asset(RECONCILIATION_TABLE, deps=[candle_name(FINEST.name)], kinds={"rest"}, group=GROUP)
 def reconciliation(
     context: dg.AssetExecutionContext, lake: LakeResource, duckdb: DuckDBResource
 ) -> Result:

@@ -42,7 +42,8 @@ def test_there_is_an_asset_for_every_table_and_besides_only_upkeep() -> None:
 @pytest.mark.parametrize("name", TABLES)
 def test_an_asset_tells_all_that_is_known_of_its_table(name: str) -> None:
     table, asset = TABLES[name], spec(name)
-    groups = {"gold.instruments": "reference", MAINTENANCE_TABLE: "maintenance"}
+    asked = dict.fromkeys(("gold.instruments", "gold.reconciliation"), "reference")
+    groups = {**asked, MAINTENANCE_TABLE: "maintenance"}
     assert asset.group_name == groups.get(name, table.namespace)
     assert {"iceberg", "duckdb"} <= asset.kinds
     assert list(asset.owners) == OWNERS

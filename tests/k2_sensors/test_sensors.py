@@ -18,7 +18,14 @@ from k2_feeds.kafka.producer import FrameProducer
 from k2_lake.bronze import begin_epoch, position
 from k2_lake.gold import merge
 from k2_lake.silver import refine
-from k2_lake.tables import INSTRUMENTS_TABLE, MAINTENANCE_TABLE, TABLES, bronze_name
+from k2_lake.tables import (
+    CONDITION_TABLE,
+    INSTRUMENTS_TABLE,
+    MAINTENANCE_TABLE,
+    RECONCILIATION_TABLE,
+    TABLES,
+    bronze_name,
+)
 from k2_market.kinds import Kind
 from k2_sensors import kafka_lag as lag_sensors
 from k2_sensors import touched_days as day_sensors
@@ -122,8 +129,8 @@ def test_frames_become_candles_through_what_the_sensors_request(
     assert one(evaluate(kafka_lag, tmp_path, instance)).run_key == request.run_key
     result = run_job(tmp_path, "tick", today, instance, tick=True)
     assert result.success
-    of_no_day = {INSTRUMENTS_TABLE, MAINTENANCE_TABLE}
-    assert materialized(result) == {t for t in TABLES if "quotes" not in t} - of_no_day
+    of_their_own = {INSTRUMENTS_TABLE, MAINTENANCE_TABLE, CONDITION_TABLE, RECONCILIATION_TABLE}
+    assert materialized(result) == {t for t in TABLES if "quotes" not in t} - of_their_own
     assert str(evaluate(kafka_lag, tmp_path, instance)).startswith("every frame in Kafka is in")
 
     request = one(evaluate(touched_days, tmp_path, instance))

@@ -37,10 +37,10 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 CANDLE_TABLES = [f"gold.ohlcv_{name}" for name in TIMEFRAMES]
 GOLD = ["gold.trades", *CANDLE_TABLES]
-GOLD_GROUP = [*GOLD, "gold.quotes", "gold.gaps"]
+GOLD_GROUP = [*GOLD, "gold.quotes", "gold.gaps", "gold.day_condition"]
 RUNNING = (
     *("kafka_lag", "kafka_lag_quotes", "touched_days", "touched_days_quotes"),
-    *("freshness", "landing", "instruments"),
+    *("freshness", "landing", "instruments", "day_condition"),
 )
 MINUTE_MS = 60_000
 ALL_SUCCEEDED = ["2", "0", "2", "0"]  # targeted, in progress, succeeded, failed
