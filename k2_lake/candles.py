@@ -26,15 +26,15 @@ from k2_lake.history import (
     Change,
     Consumed,
     Mode,
-    changes_since,
     consumed,
     head_sequence,
 )
+from k2_lake.lost import Followed, follow
 from k2_lake.replaced import readable_rows
 from k2_lake.results import StepResult
 from k2_lake.retained import gone, require_held, retained, retired
 from k2_lake.scan import Files, appended, between, of_day, planned
-from k2_lake.tables import TRADES_TABLE, candle_name
+from k2_lake.tables import TRADES_TABLE, candle_name, name_of, table_def
 from k2_lake.windows import changed_by, containing, reach, told
 from k2_market.columns import filled
 from k2_market.errors import DayRetired
@@ -60,8 +60,8 @@ def build_candles(
     frame = timeframe(name)
     source_name = _source_name(frame)
     table, source = lake.table(candle_name(name)), lake.table(source_name)
-    done = consumed(table).get(source_name, Consumed())
-    changes = changes_since(source, done.through)
+    since = _since(table, source, recompute=recompute)
+    done, changes = since.done, since.changes
     pending = done.pending(changes).get(day, [])
     old = planned(table, CANDLE.schema, of_day("window_date", day))
     if not pending and not recompute:
@@ -118,9 +118,17 @@ def pending_days(lake: Lake, name: str) -> dict[date, str]:
     Each with the newest of those changes, ``table@sequence``. Raises UnknownName.
     """
     source_name = _source_name(timeframe(name))
-    done = consumed(lake.table(candle_name(name))).get(source_name, Consumed())
-    pending = done.pending(changes_since(lake.table(source_name), done.through))
+    since = _since(lake.table(candle_name(name)), lake.table(source_name))
+    pending = since.done.pending(since.changes)
     return {day: f"{source_name}@{changes[-1].sequence}" for day, changes in pending.items()}
+
+
+def _since(table: Table, source: Table, *, recompute: bool = False) -> Followed:
+    """What became of the source since the candles of ``table`` followed it last."""
+    name = name_of(source)
+    done = consumed(table).get(name, Consumed())
+    day = table_def(name).record.day
+    return follow(source, done, of=name_of(table), day=day, recompute=recompute)
 
 
 def _source_name(frame: Timeframe) -> str:

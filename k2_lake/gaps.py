@@ -28,7 +28,8 @@ from k2_lake.engine import Engine
 from k2_lake.gap_causes import with_causes
 from k2_lake.gap_ledger import Gap, Hole, State, settle
 from k2_lake.gap_search import Extent, extents_of, holes_around
-from k2_lake.history import Consumed, Mode, changes_since, consumed, head_sequence
+from k2_lake.history import Consumed, Mode, consumed, head_sequence
+from k2_lake.lost import follow
 from k2_lake.replaced import drop_broken
 from k2_lake.results import StepResult
 from k2_lake.retained import Retained, require_held, retained
@@ -47,7 +48,8 @@ def find_gaps(lake: Lake, engine: Engine, day: date, *, recompute: bool = False)
     """
     table, gold = lake.table(GAPS_TABLE), lake.table(TRADES_TABLE)
     done = consumed(table).get(TRADES_TABLE, Consumed())
-    changes = changes_since(gold, done.through)
+    since = follow(gold, done, of=GAPS_TABLE, day=TRADE.day, recompute=recompute)
+    done, changes = since.done, since.changes
     pending = done.pending(changes).get(day, [])
     before = head_sequence(table)
     if not pending and not recompute:
@@ -71,7 +73,8 @@ def find_gaps(lake: Lake, engine: Engine, day: date, *, recompute: bool = False)
 def pending_days(lake: Lake) -> dict[date, str]:
     """The trade days whose trades have changes that gaps have not consumed: ``table@sequence``."""
     done = consumed(lake.table(GAPS_TABLE)).get(TRADES_TABLE, Consumed())
-    pending = done.pending(changes_since(lake.table(TRADES_TABLE), done.through))
+    since = follow(lake.table(TRADES_TABLE), done, of=GAPS_TABLE, day=TRADE.day)
+    pending = since.done.pending(since.changes)
     return {day: f"{TRADES_TABLE}@{changes[-1].sequence}" for day, changes in pending.items()}
 
 

@@ -27,7 +27,8 @@ from k2_lake.aggregates import against_gold, without_overlaps
 from k2_lake.catalog import Lake
 from k2_lake.commit import commit, retry_conflicts
 from k2_lake.engine import Engine, Input, statement
-from k2_lake.history import Change, Consumed, Mode, changes_since, consumed, head_sequence
+from k2_lake.history import Change, Consumed, Mode, consumed, head_sequence
+from k2_lake.lost import follow
 from k2_lake.results import StepResult
 from k2_lake.retained import require_silver, retained, silver_gone
 from k2_lake.scan import Files, appended, of_day, planned
@@ -69,7 +70,7 @@ def merge(
     a day.
     """
     gold = lake.table(gold_name(kind))
-    sources = _sources(lake, kind, gold)
+    sources = _sources(lake, kind, gold, recompute=recompute)
     pending = {name: s.pending(day) for name, s in sources.items()}
     if recompute:
         require_silver(gold, kind, _tables(sources), day)
@@ -97,13 +98,13 @@ def pending_days(lake: Lake, kind: Kind) -> dict[date, str]:
     return {day: " ".join(parts) for day, parts in found.items()}
 
 
-def _sources(lake: Lake, kind: Kind, gold: Table) -> dict[str, Source]:
+def _sources(lake: Lake, kind: Kind, gold: Table, *, recompute: bool = False) -> dict[str, Source]:
     done = consumed(gold)
     found = {}
     for name in (silver_name(exchange, kind) for exchange in EXCHANGES):
-        table = lake.table(name)
-        so_far = done.get(name, Consumed())
-        found[name] = Source(table, so_far, changes_since(table, so_far.through))
+        table, so_far = lake.table(name), done.get(name, Consumed())
+        rest = follow(table, so_far, of=gold_name(kind), day=kind.record.day, recompute=recompute)
+        found[name] = Source(table, rest.done, rest.changes)
     return found
 
 

@@ -22,7 +22,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
 from k2_lake.tables import name_of
-from k2_market.errors import InvariantBroken
+from k2_market.errors import HistoryGone
 
 MODE, DAYS, SOURCES, FIGURES = "k2.mode", "k2.days", "k2.sources", "k2.figures"
 KAFKA = "k2.kafka"
@@ -162,7 +162,7 @@ def head_sequence(table: Table) -> int:
 def snapshot_at(table: Table, sequence: int) -> int | None:
     """The id of the newest snapshot not newer than ``sequence``, None if the table had none then.
 
-    Raises InvariantBroken when it has been expired.
+    Raises HistoryGone when it has been expired.
     """
     oldest = None
     for oldest in lineage(table):
@@ -217,7 +217,8 @@ def consumed(table: Table, at: int | None = None) -> dict[str, Consumed]:
 def changes_since(table: Table, sequence: int) -> list[Change]:
     """The changes of ``table`` after that sequence, oldest first, without those of ``UNFOLLOWED``.
 
-    Raises InvariantBroken when snapshots have been expired that a consumer still needed.
+    Raises HistoryGone when snapshots have been expired that a consumer still needed, or the table
+    was put back to a state before them.
     """
     return [c for c in commits_since(table, sequence) if c.mode not in UNFOLLOWED and c.days]
 
@@ -225,6 +226,11 @@ def changes_since(table: Table, sequence: int) -> list[Change]:
 def commits_since(table: Table, sequence: int) -> list[Change]:
     """All commits of ``table`` after that sequence, oldest first. Raises as ``changes_since``."""
     found: list[Change] = []
+    if sequence > head_sequence(table):
+        raise HistoryGone(
+            f"{name_of(table)} ends with sequence {head_sequence(table)}, but a table made from it "
+            f"has consumed it up to {sequence}."
+        )
     for snapshot in lineage(table):
         if (snapshot.sequence_number or 0) <= sequence:
             break
@@ -249,8 +255,7 @@ def _require_kept(table: Table, oldest: Snapshot | None, sequence: int) -> None:
     """Sequence numbers tell, for expiry makes the oldest snapshot it keeps look like the first."""
     if oldest is None or (oldest.sequence_number or 0) <= sequence + 1:
         return
-    raise InvariantBroken(
+    raise HistoryGone(
         f"{name_of(table)} keeps no snapshot older than sequence "
-        f"{oldest.sequence_number}, but a table made from it has consumed only up to {sequence}. "
-        "Materialize the days of that table again in the Dagster UI."
+        f"{oldest.sequence_number}, but a table made from it has consumed only up to {sequence}."
     )

@@ -21,12 +21,12 @@ from k2_lake.history import (
     Change,
     Consumed,
     Mode,
-    changes_since,
     consumed,
     distinct_days,
     head_sequence,
     snapshot_at,
 )
+from k2_lake.lost import follow
 from k2_lake.parsed import Parse, Parsed, parsed_figures
 from k2_lake.replaced import days_held
 from k2_lake.results import StepResult
@@ -54,12 +54,22 @@ class _Batch:
 
 
 @retry_conflicts
-def refine(lake: Lake, engine: Engine, exchange: str, kind: Kind, parse: Parse) -> StepResult:
+def refine(
+    lake: Lake,
+    engine: Engine,
+    exchange: str,
+    kind: Kind,
+    parse: Parse,
+    *,
+    recompute: bool = False,
+) -> StepResult:
     """Follow what became of bronze since the last time, change by change.
 
     What it gained is parsed and added, whatever day it arrived on; the days of arrival that it had
     computed anew are replaced by what it then held of them. Figures: frames, rows (by the name of
-    the kind), rejected, control, other. Raises InvariantBroken when a frame is unaccounted for.
+    the kind), rejected, control, other. Raises InvariantBroken when a frame is unaccounted for, and
+    HistoryGone where changes of bronze are gone that were not followed: then a ``recompute``
+    replaces all days that they may have touched.
     """
     source = bronze_name(exchange, kind)
     bronze, silver = lake.table(source), lake.table(silver_name(exchange, kind))
@@ -67,10 +77,11 @@ def refine(lake: Lake, engine: Engine, exchange: str, kind: Kind, parse: Parse) 
     noted = _noted(lake, source)
     before = head_sequence(silver)
     totals = parsed_figures(kind, 0, ())
-    for group in _groups(changes_since(bronze, done.through), cut_after=noted):
+    since = follow(bronze, done, of=name_of(silver), day=RAW_FRAME.day, recompute=recompute)
+    for group in _groups(since.changes, cut_after=noted):
         files, replaced = _changed(bronze, group)
         batch = _parsed(engine, kind, parse, files, Consumed(group[-1].sequence), replaced)
-        if batch.through.through > noted:
+        if batch.through.through > noted or noted > head_sequence(bronze):
             noted = _with_rejected(lake, exchange, kind, batch, noted)
         _commit(engine, silver, source, kind, batch)
         totals = {k: n + batch.figures[k] for k, n in totals.items()}
@@ -87,7 +98,7 @@ def refine_day(
     Changes of bronze not followed yet are followed first, so that no frame is parsed twice.
     Figures as of ``refine``, for the day. Raises DayRetired when bronze no longer holds the day.
     """
-    refine(lake, engine, exchange, kind, parse)
+    refine(lake, engine, exchange, kind, parse, recompute=True)
     return _replace_day(lake, engine, exchange, kind, parse, day)
 
 
@@ -200,7 +211,7 @@ def _note_rejected(lake: Lake, exchange: str, kind: Kind, batch: _Batch, noted: 
         of_source = And(EqualTo("exchange", exchange), EqualTo("kind", str(kind)))
         arrived = In("ingest_date", sorted(batch.replaced))
         old = planned(table, REJECTED.schema, And(arrived, of_source))
-    if not rows and not old.files:
+    if not rows and not old.files and noted <= batch.through.through:
         return noted
     commit(
         table,

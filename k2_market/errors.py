@@ -25,6 +25,7 @@ K2Error
 │   │   └── FileBroken    a file of a table is missing or damaged
 │   └── QueryRefused      SQL that writes or reaches outside the lake
 └── InvariantBroken       figures that must agree do not
+    └── HistoryGone       commits that a table had yet to follow are gone
 
 Those marked * can be retried: the class attribute ``retryable`` says so, nothing else decides it.
 """
@@ -154,3 +155,7 @@ class QueryRefused(LakeError):
 
 class InvariantBroken(K2Error):
     """Figures that must agree do not: a bug or damaged data, never something to skip."""
+
+
+class HistoryGone(InvariantBroken):
+    """Commits that a table made from another had yet to follow are no longer known."""
