@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from k2_api.lags import Lags
 from k2_api.problems import CONTENT_TYPE, install
 from k2_api.reader import LakeReader
 from k2_api.routes import router
@@ -44,6 +45,7 @@ def create_app(settings: LakeSettings) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.reader = LakeReader(app.state.settings)
     app.state.index = SymbolIndex(app.state.reader)
+    app.state.lags = Lags(app.state.reader, app.state.settings.home)
     yield
     app.state.reader.close()
 

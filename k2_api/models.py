@@ -139,6 +139,11 @@ class TableHealth(BaseModel):
     snapshot_id: str | None = Field(description="Null before the first write.")
     committed_at: datetime | None = Field(description="When that snapshot was written.")
     rows: int
+    lag_seconds: float | None = Field(
+        description="The age of the oldest thing that arrived and is not in the table, 0 where "
+        "nothing waits. Null where it is not measured: of bronze, while Kafka does not answer."
+    )
+    slo_seconds: int | None = Field(description="How far it may be behind; null for no limit.")
 
 
 class Health(BaseModel):

@@ -6,7 +6,7 @@ on the rows. Values are bound; only names of columns, all from the records, stan
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, reduce
@@ -28,6 +28,7 @@ from k2_api import cursor as cursors
 from k2_api.parameters import RangeParameters
 from k2_api.reader import LakeReader, Pinned, pinned, read_from
 from k2_api.symbols import Listing, SymbolIndex, require_exchange
+from k2_lake.freshness import SLO_S, Freshness
 from k2_lake.tables import TRADES_TABLE, candle_name
 from k2_market.records import CANDLE, TRADE, Record
 from k2_market.timeframes import day_bounds, timeframe
@@ -226,8 +227,10 @@ def _json_value(column: str, kind: pa.DataType) -> str:
     return column
 
 
-def health(reader: LakeReader, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Snapshot, time and rows of these tables, from their metadata. Raises LakeUnavailable."""
+def health(
+    reader: LakeReader, names: Sequence[str], lags: Mapping[str, Freshness]
+) -> list[dict[str, Any]]:
+    """Snapshot, time, rows and lag of these tables, by their metadata. Raises LakeUnavailable."""
     found = reader.tables()
     states = []
     for name in names:
@@ -239,6 +242,8 @@ def health(reader: LakeReader, names: Sequence[str]) -> list[dict[str, Any]]:
                 "snapshot_id": None if head is None else str(head.snapshot_id),
                 "committed_at": None if head is None else _from_millis(head.timestamp_ms),
                 "rows": int(summary.get("total-records", 0)),
+                "lag_seconds": round(lags[name].lag_s, 1) if name in lags else None,
+                "slo_seconds": SLO_S.get(name),
             }
         )
     return states

@@ -24,6 +24,7 @@ from sqlalchemy.orm import Session
 from k2_lake.as_of import AsOf, kept_snapshot, resolve_as_of
 from k2_lake.catalog import CATALOG_NAME, Lake, LakeSettings
 from k2_lake.duckdb_engine import bind
+from k2_lake.faults import blames_a_file
 from k2_lake.read_sql import existing_lake, existing_table
 from k2_lake.scan import Files, planned
 from k2_lake.tables import table_def
@@ -132,9 +133,12 @@ class LakeReader:
             bind(cursor, name, files, io)
             found: list[Row] = cursor.execute(sql.format(rows=name), values).fetchall()
             cursor.execute(f"drop view if exists {name}")
-        except (duckdb.IOException, OSError) as error:
+        except (duckdb.Error, OSError) as error:
+            if isinstance(error, duckdb.Error) and not blames_a_file(error):
+                raise
             raise LakeUnavailable(
-                "a data file cannot be read; it may just have been replaced. Ask again."
+                "a data file cannot be read; it may just have been replaced. Ask again; if it "
+                "stays so, `k2 doctor` names the file."
             ) from error
         finally:
             cursor.close()

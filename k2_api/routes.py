@@ -36,7 +36,7 @@ def health(request: Request) -> Response:
     answer: dict[str, Any] = {"status": "ok", "detail": None, "version": version("k2-market-data")}
     try:
         newest = index.listing().newest
-        tables = queries.health(reader, list(TABLES))
+        tables = queries.health(reader, list(TABLES), request.app.state.lags.by_table())
     except LakeUnavailable as error:
         answer.update(status="degraded", detail=str(error), newest_trade=None, tables=[])
     else:

@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
-from k2_feeds.kafka.broker import broker_settings
+from k2_feeds.kafka.broker import FOLDER, broker_settings
 from k2_feeds.kafka.cluster import KafkaSettings
 from k2_feeds.kafka.cluster import from_environment as kafka_from_environment
 from k2_lake.catalog import Lake, LakeSettings
@@ -14,7 +14,7 @@ from k2_lake.duckdb_engine import DuckDBEngine
 from k2_lake.engine import Engine
 from k2_market.errors import BrokerUnavailable
 
-BROKER_FOLDER = "broker"
+BROKER_FOLDER = FOLDER
 
 
 class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]

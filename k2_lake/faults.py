@@ -164,6 +164,16 @@ def reading_data(inputs: Mapping[str, object], io: FileIO | None = None) -> Iter
         raise
 
 
+def blames_a_file(error: duckdb.Error) -> bool:
+    """Whether DuckDB says of a statement that a file is to blame, not who wrote it.
+
+    Of bytes that make no sense it raises an error without a kind.
+    """
+    if isinstance(error, duckdb.InvalidInputException):
+        return ".parquet" in str(error)
+    return isinstance(error, duckdb.IOException) or type(error) is duckdb.Error
+
+
 def broken_data(
     files: Iterable[DataFile], io: FileIO | None = None, *, deep: bool = True
 ) -> Iterator[LakeUnavailable]:

@@ -26,6 +26,7 @@ from k2_lake.as_of import AsOf, planned_as_of
 from k2_lake.catalog import Lake, LakeSettings
 from k2_lake.duckdb_engine import bind
 from k2_lake.evolution import require_readable
+from k2_lake.faults import blames_a_file
 from k2_lake.locations import local_path
 from k2_lake.tables import TABLES, table_def
 from k2_market.errors import LakeUnavailable, QueryRefused, UsageError
@@ -258,9 +259,12 @@ def _plain_errors(timeout_s: float) -> Iterator[None]:
         raise UsageError(f"the statement took more than {timeout_s:g} s: ask for less.") from error
     except duckdb.OutOfMemoryException as error:
         raise UsageError(f"the statement needs more than {MEMORY}: ask for less.") from error
-    except duckdb.IOException as error:
-        raise LakeUnavailable(f"a data file cannot be read: {_line(error)}. Run again.") from error
     except duckdb.Error as error:
+        if blames_a_file(error):
+            raise LakeUnavailable(
+                f"a data file cannot be read: {_line(error)}. Run again, for it may just have been "
+                "replaced; if it stays so, `k2 doctor --deep` says what mends it."
+            ) from error
         raise UsageError(f"the statement cannot be run: {_line(error)}") from error
 
 

@@ -26,6 +26,8 @@ from confluent_kafka import KafkaException, Producer
 from k2_feeds.kafka.cluster import KafkaSettings
 from k2_market.errors import BrokerUnavailable
 
+# Where in a home it writes its address and its log.
+FOLDER = "broker"
 PARTITIONS = 4
 KEPT_BYTES = 5_000_000  # compressed, per partition
 _ADDRESS = "broker.address"

@@ -292,6 +292,10 @@ def test_health_tells_every_table_with_snapshot_and_rows(
     assert tables["gold.trades"]["snapshot_id"] == str(head.snapshot_id)
     assert tables["gold.trades"]["rows"] == len(FILLED)
     assert tables["silver.rejected"]["rows"] == 0
+    assert (tables["gold.trades"]["lag_seconds"], tables["gold.trades"]["slo_seconds"]) == (0, 60)
+    assert tables["gold.ohlcv_5m"]["slo_seconds"] == 90
+    assert tables["bronze.kraken_trades"]["lag_seconds"] is None
+    assert tables["gold.instruments"]["slo_seconds"] is None
 
 
 def test_without_a_lake_the_api_lives_says_so_and_makes_none(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from k2_lake.candles import build_candles
 from k2_lake.commit import commit
 from k2_lake.gold import merge
 from k2_lake.history import Mode
+from k2_lake.read_sql import read_sql
 from k2_lake.scan import of_day, planned
 from k2_lake.silver import refine
 from k2_lake.tables import GAPS_TABLE, TABLES, TRADES_TABLE, bronze_name, candle_name, silver_name
@@ -289,3 +290,14 @@ def test_an_error_that_no_file_is_to_blame_for_stays_what_it_is(driver: LakeDriv
             days=[],
         )
     assert {p.name for p in _data_files(driver.lake.settings.home)} == _known(driver)
+
+
+def test_a_broken_file_is_no_mistake_of_whoever_asks_in_sql(driver: LakeDriver) -> None:
+    break_it = files_of(driver.lake, TRADES_TABLE)["data file"]
+    for how in (scramble, cut, Path.unlink):
+        how(break_it)
+        with (
+            pytest.raises(LakeUnavailable, match=r"a data file cannot be read.*k2 doctor --deep"),
+            read_sql(driver.lake, "select sum(price) from gold.trades") as found,
+        ):
+            list(found.batches)
