@@ -34,8 +34,8 @@ from k2_market.records import Record
 
 # A file with fewer rows and bytes is small. What is written at once has several times as many, so
 # that no file is written again for its size; and it fits into memory.
-SMALL_ROWS, SMALL_BYTES = 250_000, 32 * 1024 * 1024
-ROWS_AT_ONCE, BYTES_AT_ONCE = 1_000_000, 128 * 1024 * 1024
+SMALL_ROWS, SMALL_BYTES = 125_000, 16 * 1024 * 1024
+ROWS_AT_ONCE, BYTES_AT_ONCE = 500_000, 64 * 1024 * 1024
 # A day with fewer small files is left alone.
 WORTH_IT = 4
 # A day that was written to in this time may be written to again.
