@@ -27,6 +27,7 @@ from k2_feeds.kafka.memory import give_back
 from k2_feeds.kafka.producer import FrameProducer, Report
 from k2_feeds.kafka.undelivered import DeadLetters, Spool, Undelivered
 from k2_feeds.live.liveness import backoff
+from k2_market.errors import LogError
 from k2_market.kinds import Kind
 
 # What is wrong with a frame itself, or with one that shares its batch.
@@ -262,7 +263,11 @@ class LastingProducer(FrameProducer):
 
     def _write_letter(self, record: Undelivered) -> None:
         self.letters += 1
-        kept = None if self._letters is None else self._letters.append(record)
+        try:
+            kept = None if self._letters is None else self._letters.append(record)
+        except LogError as error:
+            # The frames that Kafka does take must not stop for one that it never will.
+            kept = str(error)
         log.error("Kafka refused a frame (%s): dead letter %s", record.reason, kept)
 
     def _record(self, payload: bytes, key: str | None, header: bytes, why: str) -> Undelivered:

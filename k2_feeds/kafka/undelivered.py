@@ -63,7 +63,7 @@ class DeadLetters:
         self._folder = home / FOLDER / _LETTERS
 
     def append(self, letter: Undelivered) -> str:
-        """Keep a letter for good; its id."""
+        """Keep a letter for good; its id. Raises LogError when the disk does not take it."""
         number = f"{letter.kept_at_us:016d}-{os.getpid()}"
         while (self._folder / (number + _SUFFIX)).exists():
             number += "x"
@@ -115,7 +115,7 @@ class Spool:
         return _files(self._folder)
 
     def write(self, frames: Sequence[Undelivered]) -> Path:
-        """Keep frames for good, in their order."""
+        """Keep frames for good, in their order. Raises LogError when the disk is full."""
         path = self._folder / f"{time.time_ns():020d}-{os.getpid()}{_SUFFIX}"
         _write(path, _encode(list(frames)))
         return path
@@ -143,7 +143,17 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all, and on the disk itself before its name stands."""
+    """Whole or not at all, and on the disk itself before its name stands. Raises LogError."""
+    try:
+        _write_whole(path, content)
+    except OSError as error:
+        raise LogError(
+            f"{path}, frames that Kafka has not got, cannot be written: {error.strerror}. They are "
+            "lost. Make room on the disk, and see why Kafka does not take them."
+        ) from error
+
+
+def _write_whole(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(_DRAFT)
     with draft.open("wb") as file:

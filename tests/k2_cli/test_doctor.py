@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -15,6 +17,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
+from k2_cli import doctor_machine
 from k2_cli.doctor import examine
 from k2_cli.home import locked_home, prepare_dagster
 from k2_cli.instance import make_ready
@@ -273,6 +276,54 @@ def test_a_disk_with_little_room_is_wrong(home: Path) -> None:
     disk = only([f for f in examine(home) if f.what == "disk"])
     assert (disk.state, disk.told) == (State.WRONG, f"0.0 GB free at {home}")
     assert disk.mend == f"make room: k2 lake gc --home {home}"
+
+
+def test_snapshots_that_a_follower_still_needed_are_missed(home: Path) -> None:
+    driver = LakeDriver(home)
+    for n in range(100, 103):
+        driver.receive([Print(n, n * 7_000, "10", "1")])
+    table = driver.lake.table("bronze.binance_trades")
+    ids = [s.snapshot_id for s in table.metadata.snapshots][:-1]
+    table.maintenance.expire_snapshots().by_ids(ids).commit()
+    [lost] = [f for f in found(home) if f.what == "progress"]
+    assert lost.told == "snapshots that silver.binance_trades has not followed are gone"
+    assert lost.mend == "materialize all days of silver.binance_trades again"
+
+
+def test_a_commit_of_the_future_tells_that_a_clock_is_wrong(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = time.time
+    monkeypatch.setattr(time, "time", lambda: clock() + 3600)
+    LakeDriver(home).receive([Print(100, 700_000, "10", "1")])
+    monkeypatch.setattr(time, "time", clock)
+    finding = only(found(home))
+    assert (finding.part, finding.what) == ("clock", "bronze.binance_trades")
+    assert re.match(r"its newest commit is 3,[56]\d\d s in the future", finding.told)
+
+
+@pytest.mark.postgres
+def test_the_database_s_clock_is_compared_with_this_one(
+    tmp_path: Path, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+            return datetime.now(UTC) + timedelta(minutes=2)
+
+    monkeypatch.setenv("K2_CATALOG_URI", postgres_database)
+    LakeDriver(tmp_path).lake.table("gold.trades")
+    assert [f for f in found(tmp_path) if f.part == "clock"] == []
+    monkeypatch.setattr(health, "datetime", Ahead)
+    finding = only([f for f in found(tmp_path) if f.what == "clock"])
+    assert re.fullmatch(r"this clock is \+1[12]\d\.\d s from the database's", finding.told)
+
+
+def test_a_library_of_another_version_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_machine, "version", lambda name: "0.1")
+    finding = only([f for f in found(home) if f.what == "libraries"])
+    assert "duckdb 0.1, not <2.1,>=2.0" in finding.told
+    assert finding.mend == "pip install --require-hashes -r requirements.lock"
 
 
 def test_the_command_shows_parts_figures_and_commands_and_its_exit_code_is_the_verdict(

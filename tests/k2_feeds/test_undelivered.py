@@ -14,7 +14,8 @@ from k2_feeds.kafka.frame import encode_header
 from k2_feeds.kafka.reader import TopicReader
 from k2_feeds.kafka.topics import raw_topic
 from k2_feeds.kafka.undelivered import DeadLetters, Spool, Undelivered
-from k2_market.errors import BrokerUnavailable, UsageError
+from k2_market.errors import BrokerUnavailable, LogError, UsageError
+from tests.faulty import filled, small_disk
 from tests.services import free_port
 
 TOPIC = raw_topic("trades", "kraken")
@@ -83,3 +84,12 @@ def test_a_spool_keeps_the_order_of_its_frames_and_files(tmp_path: Path) -> None
     files[1].write_bytes(files[1].read_bytes()[:-1])
     with pytest.raises(UsageError, match=r"kept when it stopped, cannot be read.*Move it away"):
         spool.read(files)
+
+
+def test_a_full_disk_is_told_with_what_it_costs_and_leaves_no_half_a_file(tmp_path: Path) -> None:
+    with small_disk(tmp_path, "1m"), filled(tmp_path, 0):
+        with pytest.raises(LogError, match=r"spool.*No space left on device\. They are lost"):
+            Spool(tmp_path, "t.raw").write([_letter(1)] * 1000)
+        with pytest.raises(LogError, match=r"letters.*No space left on device"):
+            DeadLetters(tmp_path).append(_letter(2))
+        assert not list(tmp_path.rglob("*.frame"))

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from k2_lake.scan import planned
 from k2_lake.tables import GAPS_TABLE, TABLES, TRADES_TABLE, bronze_name, silver_name
 from k2_market.errors import LakeUnavailable
 from k2_market.kinds import Kind
-from tests.frames import DAY0, Print, bronze_rows, prints_table
+from tests.frames import ARRIVAL, DAY0, Print, bronze_rows, prints_table
 from tests.lakes import LakeDriver
 from tests.mortal import DistantStore, own_postgres
 from tests.services import S3Server
@@ -204,3 +205,23 @@ def test_a_clock_that_jumps_keeps_the_order_of_snapshots_and_gives_the_same_rows
         logged = [entry.timestamp_ms for entry in table.metadata.snapshot_log]
         assert logged == sorted(logged), name
         assert table.metadata.last_updated_ms == times[-1]
+
+
+def test_arrivals_whose_day_goes_back_and_ahead_give_the_same_trades_and_candles(
+    tmp_path: Path, undisturbed: dict[str, Any]
+) -> None:
+    driver = LakeDriver(tmp_path)
+    midnight = ARRIVAL.replace(hour=0)
+    days = [midnight, midnight - timedelta(hours=1), midnight + timedelta(days=1), midnight]
+    for n, arrived in enumerate(days):
+        part = PRINTS[n * 10 : n * 10 + 10]
+        driver.receive_frames(prints_table(part, driver.next_offset(), arrived=arrived))
+        driver.tick()
+    found = rows(driver)
+    assert {r["ingest_date"] for r in found[SILVER]} == {d.date() for d in days}
+    for name in ("gold.ohlcv_1m", "gold.ohlcv_1d"):
+        assert found[name] == undisturbed[name]
+    told = [{k: v for k, v in r.items() if k != "ingest_date"} for r in found[TRADES_TABLE]]
+    assert told == [
+        {k: v for k, v in r.items() if k != "ingest_date"} for r in undisturbed[TRADES_TABLE]
+    ]
