@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from itertools import groupby
 
 import dagster as dg
 from dagster_duckdb import DuckDBResource
@@ -22,21 +23,18 @@ from k2_lake.reconciliation_ledger import keep, recorded
 from k2_lake.scan import of_day
 from k2_lake.tables import RECONCILIATION_TABLE, candle_name
 from k2_market.errors import FeedError
-from k2_market.klines import RECONCILIATION, Published
-from k2_market.timeframes import TIMEFRAMES, Timeframe, day_bounds
+from k2_market.klines import RECONCILIATION
+from k2_market.timeframes import TIMEFRAMES, day_bounds
 
 SHOWN = 20
 # Coarser candles are checked to be made of these exactly.
 FINEST = TIMEFRAMES["1m"]
 
 
-def ask_exchange(
-    exchange: str, symbol: str, frame: Timeframe, start: datetime, end: datetime
-) -> Published:
-    """What an exchange, or the simulator of K2_REST_ENDPOINT, publishes. Raises FeedError."""
+def rest_client(exchange: str) -> RestClient:
+    """Who asks an exchange, or the simulator of K2_REST_ENDPOINT; to be closed."""
     endpoint = os.environ.get(REST_ENDPOINT, "").strip() or None
-    with RestClient(exchange, endpoint, trust=tls_from_environment(os.environ)) as client:
-        return ask(client, symbol, frame, start, end)
+    return RestClient(exchange, endpoint, trust=tls_from_environment(os.environ))
 
 
 def compared_day(
@@ -44,15 +42,19 @@ def compared_day(
 ) -> Iterator[Reconciled]:
     """Every symbol that has candles on that day, one exchange after the other.
 
-    ``failed`` is told which exchange did not answer for what, and why.
+    ``failed`` is told what was not answered, and why.
     """
-    for exchange, symbol in symbols_of(lake, engine, FINEST.name, day):
-        try:
-            published = ask_exchange(exchange, symbol, FINEST, *day_bounds(day))
-        except FeedError as error:
-            failed[f"{exchange} {symbol}"] = str(error)
-            continue
-        yield reconcile(lake, engine, exchange, symbol, FINEST.name, published, now)
+    there = symbols_of(lake, engine, FINEST.name, day)
+    for exchange, of_exchange in groupby(there, lambda each: each[0]):
+        # One client for all: it keeps the exchange's limits.
+        with rest_client(exchange) as client:
+            for _, symbol in of_exchange:
+                try:
+                    published = ask(client, symbol, FINEST, *day_bounds(day))
+                except FeedError as error:
+                    failed[f"{exchange} {symbol}"] = str(error)
+                    continue
+                yield reconcile(lake, engine, exchange, symbol, FINEST.name, published, now)
 
 
 # Beside gold: whoever materializes all of that does not mean to ask the exchanges.

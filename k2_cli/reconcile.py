@@ -47,7 +47,7 @@ def reconcile(
 
     The exchange is asked over REST for the windows from --from on and before --to, or files of its
     klines are read. Every window is compared on every figure that both have, exactly, and kept in
-    gold.reconciliation with both figures. A window that has not ended yet is left out.
+    gold.reconciliation with both figures. A window that has not ended a minute ago is left out.
 
     Exits with 1 when a window differs, or is missing, for no reason that is known of our recording.
 

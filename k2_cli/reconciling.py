@@ -12,8 +12,9 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from k2_assets.reconciliation import ask_exchange
+from k2_assets.reconciliation import rest_client
 from k2_cli.show import STANDARD_OUTPUT, plain, shown_progress
+from k2_feeds.klines import ask
 from k2_feeds.klines.files import read_files
 from k2_lake.catalog import Lake, LakeSettings
 from k2_lake.duckdb_engine import DuckDBEngine
@@ -59,7 +60,8 @@ def reconcile_with_exchange(
     engine = DuckDBEngine(io=lake.io)
     with shown_progress() as shown:
         shown.update(f"asking {exchange}")
-        published = ask_exchange(exchange, symbol, frame, *between)
+        with rest_client(exchange) as client:
+            published = ask(client, symbol, frame, *between)
     if published.start >= published.end:
         raise UsageError(
             f"{exchange} keeps no candles of {frame.name} from then: it answers for the newest "

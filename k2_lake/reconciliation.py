@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -35,6 +35,8 @@ FIGURES = tuple(
     for name in CANDLE.columns
     if pa.types.is_decimal(CANDLE.schema.field(name).type) or name == "trade_count"
 )
+# Exchanges take a while to publish a window, and trades to become candles of ours.
+SETTLING = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,10 @@ def reconcile(
 ) -> Reconciled:
     """Compare what an exchange published of a symbol with ``gold.ohlcv_<name>``; keeps nothing.
 
-    Windows that have not ended by ``now`` are left out. Raises UnknownName.
+    Windows that have not ended a minute before ``now`` are left out. Raises UnknownName.
     """
     frame = timeframe(name)
-    closed = published.closed(frame, now)
+    closed = published.closed(frame, now - SETTLING)
     table = lake.table(candle_name(name))
     head = table.current_snapshot()
     ours = _candles(engine, table, exchange, symbol, closed.start, closed.end)

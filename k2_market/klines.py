@@ -6,11 +6,12 @@ covers a window in part, or not at all, is told apart from what differs for no r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal, localcontext
 from enum import StrEnum
+from functools import partial
 
 import pyarrow as pa
 
@@ -89,7 +90,8 @@ class Coverage:
             return "nothing of it is recorded"
         for before, after, missing in self.gaps:
             if before < end and after >= start:
-                return f"{missing} trades are missing between {_utc(before)} and {_utc(after)}"
+                what = "1 trade is" if missing == 1 else f"{missing} trades are"
+                return f"{what} missing between {_utc(before)} and {_utc(after)}"
         if start < self.first:
             return f"our first candle is that of {_utc(self.first)}"
         if start > self.last:
@@ -122,17 +124,20 @@ def compare(
     theirs = {kline.window_start: kline.figures for kline in published.klines}
     within = {start for start in ours if published.start <= start < published.end}
     for start in sorted(within | theirs.keys()):
-        lack = coverage.lack(start, start + frame.length)
+        lack = partial(coverage.lack, start, start + frame.length)
         yield _compared(start, ours.get(start), theirs.get(start), lack)
 
 
 def _compared(
-    start: datetime, ours: Figures | None, theirs: Figures | None, lack: str | None
+    start: datetime,
+    ours: Figures | None,
+    theirs: Figures | None,
+    lack: Callable[[], str | None],
 ) -> Comparison:
     if theirs is None:
         return Comparison(start, Outcome.SOURCE_MISSING, (), (), ours, None, None)
     if ours is None and theirs[_VOLUME]:
-        return Comparison(start, Outcome.OURS_MISSING, (), (), None, theirs, lack)
+        return Comparison(start, Outcome.OURS_MISSING, (), (), None, theirs, lack())
     if ours is None:
         # Exchanges repeat the last close where nothing traded; ours leave such windows out.
         ours = {name: Decimal(0) for name in (_VOLUME, _COUNT) if name in theirs}
@@ -142,8 +147,9 @@ def _compared(
     theirs = {name: theirs[name] for name in fields}
     if not differing:
         return Comparison(start, Outcome.MATCHED, fields, (), ours, theirs, None)
-    outcome = Outcome.DIFFERS if lack is None else Outcome.OURS_PARTIAL
-    return Comparison(start, outcome, fields, differing, ours, theirs, lack)
+    reason = lack()
+    outcome = Outcome.DIFFERS if reason is None else Outcome.OURS_PARTIAL
+    return Comparison(start, outcome, fields, differing, ours, theirs, reason)
 
 
 def _same(name: str, ours: Decimal, theirs: Decimal) -> bool:

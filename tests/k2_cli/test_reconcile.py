@@ -111,7 +111,7 @@ def test_a_window_that_lacks_a_trade_is_partial_and_shown_with_both_figures(
     rows = _kept(driver, "kraken")
     [partial] = [r for r in rows if r["outcome"] != "matched"]
     assert (partial["outcome"], len(rows)) == ("ours_partial", MINUTES)
-    assert partial["reason"].startswith("1 trades are missing between 2026-03-01 12:0")
+    assert partial["reason"].startswith("1 trade is missing between 2026-03-01 12:0")
     assert {"volume", "trade_count"} <= set(partial["differing"])
     ours, theirs = dict(partial["ours"]), dict(partial["theirs"])
     assert int(theirs["trade_count"]) == int(ours["trade_count"]) + 1

@@ -16,17 +16,21 @@ from k2_lake.day_condition import assess
 from k2_lake.day_due import due_days, first_arrival
 from k2_lake.day_expectation import Configured
 from k2_lake.history import Mode
+from k2_lake.letters import Wanted
 from k2_lake.maintenance.policy import Policy
 from k2_lake.maintenance.retention import retain
 from k2_lake.results import StepResult
 from k2_lake.scan import of_day, planned
 from k2_lake.scope import Scope
+from k2_lake.second_parse import replay
 from k2_lake.silver import refine
 from k2_lake.tables import CONDITION_TABLE, TRADES_TABLE, bronze_name
 from k2_market.conditions import DAY_CONDITION, Instrumented
 from k2_market.errors import DayRetired
 from k2_market.kinds import Kind
 from tests.frames import DAY0
+from tests.k2_lake.test_second_parse import refusing
+from tests.k2_lake.test_second_parse import tick as parse_all_but_two
 from tests.lakes import LakeDriver, parser
 from tests.live_frames import Broken, beside, every_half_hour, quotes_of_a_day, receive_live
 
@@ -121,6 +125,21 @@ def test_a_rejected_row_counts_for_its_symbol_or_where_that_is_unreadable_for_al
         ("BTC-USDT", "trades"): ("degraded", ["3 rows rejected"]),
         ("ETH-USDT", "trades"): ("degraded", ["2 rows rejected"]),
     }
+
+
+def test_letters_that_are_read_after_all_make_the_day_available(driver: LakeDriver) -> None:
+    prints = every_half_hour()
+    receive_live(driver, prints)
+    parse_all_but_two(driver, refusing(parser(), {7, 8}))
+    driver.gaps(DAY)
+    assessed(driver)
+    degraded = ("degraded", ["2 trades missing in 1 gap", "2 rows rejected"])
+    assert told(driver) == {("BTC-USDT", "trades"): degraded}
+    replay(driver.lake, driver.engine, Wanted(), parser)
+    driver.tick()
+    assert due(driver) == [DAY]
+    assessed(driver)
+    assert told(driver) == {("BTC-USDT", "trades"): ("available", [])}
 
 
 def test_connections_that_do_not_overlap_are_disconnects_and_degrade_quotes_alone(

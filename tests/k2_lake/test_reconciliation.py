@@ -130,7 +130,7 @@ def test_each_window_is_kept_once_with_both_figures_and_why_it_may_differ(
         ("matched", None),
         (
             "ours_partial",
-            "1 trades are missing between 2024-08-08 00:02:01 and 2024-08-08 00:02:03",
+            "1 trade is missing between 2024-08-08 00:02:01 and 2024-08-08 00:02:03",
         ),
         ("differs", None),
         ("matched", None),

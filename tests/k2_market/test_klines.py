@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from k2_market.klines import Coverage, Kline, Outcome, Published, compare
 from k2_market.timeframes import TIMEFRAMES
@@ -52,6 +54,28 @@ def test_a_vwap_is_cut_to_the_exchanges_decimals_and_not_rounded(
         {T0: figures(volume="1", vwap=ours)}, {T0: figures(volume="1", vwap=theirs)}
     )
     assert window.outcome is outcome
+
+
+numbers = st.decimals("0.00000001", "99999999", places=8)
+FIELDS = ("open", "high", "low", "close", "volume", "quote_volume", "trade_count", "vwap")
+
+
+@given(st.lists(numbers, min_size=8, max_size=8), st.integers(0, 8), st.data())
+def test_equal_figures_match_and_any_changed_digit_is_told_of_its_field_alone(
+    values: list[Decimal], decimals: int, data: st.DataObject
+) -> None:
+    ours = dict(zip(FIELDS, values, strict=True))
+    cut = ours["vwap"].quantize(Decimal(1).scaleb(-decimals), ROUND_DOWN)
+    theirs = {**ours, "vwap": cut}
+    [window] = compared({T0: ours}, {T0: theirs})
+    assert (window.outcome, window.differing) == (Outcome.MATCHED, ())
+    field = data.draw(st.sampled_from(FIELDS))
+    sign, digits, exponent = theirs[field].as_tuple()
+    at = data.draw(st.integers(0, len(digits) - 1))
+    other = (digits[at] + data.draw(st.integers(1, 9))) % 10
+    wrong = Decimal((sign, (*digits[:at], other, *digits[at + 1 :]), exponent))
+    [window] = compared({T0: ours}, {T0: {**theirs, field: wrong}})
+    assert (window.outcome, window.differing) == (Outcome.DIFFERS, (field,))
 
 
 def test_a_window_without_trades_matches_one_that_is_left_out() -> None:
