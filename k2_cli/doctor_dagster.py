@@ -43,7 +43,7 @@ def _runs(instance: dg.DagsterInstance, home: Path, *, in_use: bool) -> Iterator
     if records:
         jobs = ", ".join(sorted({r.dagster_run.job_name for r in records}))
         held = "their tables wait for them" if in_use else "nobody works here"
-        told = f"{len(records)} runs ({jobs}) count as under way, but {held}"
+        told = f"runs that count as under way: {len(records)} ({jobs}), but {held}"
         mend = f"start the platform, which ends them: k2 demo --home {home}"
         if in_use:
             mend = f"terminate them in the Dagster UI: {records[0].dagster_run.run_id}"

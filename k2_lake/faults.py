@@ -269,6 +269,14 @@ def broken_table(name: str, location: str | None, error: Exception) -> LakeUnava
     return _about(name, "the metadata file", location or "(unknown)", error)
 
 
+def fault(error: LakeUnavailable) -> str:
+    """What is wrong, without what is to be done."""
+    text = str(error)
+    for step in (" Materialize ", " While Kafka holds ", " If the whole warehouse "):
+        text = text.split(step)[0]
+    return text.rstrip(".")
+
+
 def told(error: BaseException) -> str:
     """Kind and message of an error on one line, without what libraries draw around it."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error

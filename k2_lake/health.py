@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from k2_lake.catalog import Lake, LakeSettings
 from k2_lake.evolution import change
-from k2_lake.faults import about_data, broken_data, broken_manifests, opening
+from k2_lake.faults import about_data, broken_data, broken_manifests, fault, opening
 from k2_lake.history import consumed, head_sequence, lineage
 from k2_lake.locations import local_path
 from k2_lake.maintenance.garbage import GRACE, old_garbage, stored_files
@@ -113,7 +113,9 @@ def _tables(lake: Lake, deep: bool) -> Iterator[Finding]:
         try:
             table = lake.existing(name)
         except LakeUnavailable as error:
-            yield Finding(name, "metadata", State.WRONG, str(error), f"restore the file, {_AGAIN}")
+            yield Finding(
+                name, "metadata", State.WRONG, fault(error), f"restore the file, {_AGAIN}"
+            )
             continue
         if table is not None:
             yield from _table(lake, table, deep)
@@ -150,7 +152,9 @@ def _schema(table: Table) -> Iterator[Finding]:
 
 def _manifests(table: Table) -> Iterator[Finding]:
     for broken in broken_manifests(table, lineage(table)):
-        yield Finding(name_of(table), "metadata", State.WRONG, str(broken), f"restore it, {_AGAIN}")
+        yield Finding(
+            name_of(table), "metadata", State.WRONG, fault(broken), f"restore it, {_AGAIN}"
+        )
 
 
 def _data(lake: Lake, table: Table, deep: bool) -> Iterator[Finding]:
@@ -170,7 +174,7 @@ def _data(lake: Lake, table: Table, deep: bool) -> Iterator[Finding]:
             broken = next(broken_data([file], lake.io), None)
         if broken is not None:
             yield Finding(
-                name, "data", State.WRONG, str(broken), _materialize(name, file.partition)
+                name, "data", State.WRONG, fault(broken), _materialize(name, file.partition)
             )
 
 
@@ -189,7 +193,7 @@ def _orphans(table: Table) -> Iterator[Finding]:
         return  # a file that an older snapshot needs is gone: its own finding tells
     if orphans:
         size = sum(f.size for f in orphans)
-        told = f"{len(orphans):,} files, {size:,} bytes, older than {GRACE.days} days, lie unused"
+        told = f"unused files: {len(orphans):,}, {size:,} bytes, older than {GRACE.days} days"
         yield Finding(name, "orphans", State.WARNING, told, f"k2 lake gc --table {name}")
 
 

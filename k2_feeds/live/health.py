@@ -23,12 +23,12 @@ def feed_findings(home: Path) -> Iterator[Finding]:
     spool = sorted((home / FOLDER / "spool").glob("*/*.frame"))
     if spool:
         size = sum(path.stat().st_size for path in spool)
-        told = f"{len(spool)} files, {size:,} bytes of frames that a feed could not deliver; the "
+        told = f"{size:,} bytes of frames that a feed could not deliver; the "
         told += "next one delivers them first"
         mend = f"k2 feed --home {home}"
         yield Finding(UNDELIVERED, "spool", State.WARNING, told, mend)
     if letters := DeadLetters(home).ids():
-        told = f"{len(letters)} frames that Kafka refused"
+        told = f"frames that Kafka refused: {len(letters)}"
         yield Finding(UNDELIVERED, "letters", State.WARNING, told, f"k2 dlq list --home {home}")
 
 

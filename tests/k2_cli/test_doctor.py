@@ -157,7 +157,7 @@ def test_files_that_nothing_reaches_are_counted_and_gc_removes_them(home: Path) 
     os.utime(orphan, (time.time() - 4 * 86_400,) * 2)
     finding = only(found(home))
     assert (finding.part, finding.what, finding.state) == ("gold.trades", "orphans", State.WARNING)
-    assert "1 files, 1,234 bytes" in finding.told
+    assert "unused files: 1, 1,234 bytes" in finding.told
     assert run(*finding.mend.split()[1:], "--home", str(home))[0] == 0
     assert not orphan.exists()
     assert found(home) == []
@@ -206,7 +206,7 @@ def test_frames_that_kafka_has_not_got_are_counted(home: Path) -> None:
     letters = DeadLetters(home)
     number = letters.append(LETTER)
     spool, letter = found(home)
-    assert spool.told.startswith(f"1 files, {file.stat().st_size:,} bytes")
+    assert spool.told.startswith(f"{file.stat().st_size:,} bytes of frames")
     assert spool.mend == f"k2 feed --home {home}"
     assert letter.mend == f"k2 dlq list --home {home}"
     assert number in run(*letter.mend.split()[1:])[1]
@@ -241,7 +241,7 @@ def test_runs_that_nobody_runs_are_found_and_ended_as_the_next_start_does(home: 
     with dg.DagsterInstance.from_config(str(folder)) as instance:
         instance.create_run_for_job(tick, status=dg.DagsterRunStatus.STARTED)
         finding = only(found(home))
-        assert finding.told == "1 runs (tick) count as under way, but nobody works here"
+        assert finding.told == "runs that count as under way: 1 (tick), but nobody works here"
         assert finding.mend == f"start the platform, which ends them: k2 demo --home {home}"
         make_ready(instance)
     assert found(home) == []
