@@ -55,6 +55,13 @@ def _made_of(kind: Kind) -> list[str]:
     return [gold_name(kind), *(of_trades if kind is Kind.TRADES else [])]
 
 
+def made_from_bronze() -> list[str]:
+    """The tables that can be computed anew, day by day, from what bronze holds."""
+    bronze = {bronze_name(e, kind) for kind in Kind for e in EXCHANGES}
+    tables = [t for kind in Kind for t in (*_arriving(kind), *_made_of(kind)) if t not in bronze]
+    return list(dict.fromkeys(tables))
+
+
 def _job(name: str, tables: list[str], description: str) -> Any:
     return dg.define_asset_job(
         name,

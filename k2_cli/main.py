@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from k2_cli.api import api
+from k2_cli.backfill import backfill
 from k2_cli.bronze import bronze
 from k2_cli.dagster_prune import dagster
 from k2_cli.demo import demo
@@ -46,6 +47,7 @@ app.command("feed")(feed)
 app.command("load")(load)
 app.command("publish")(publish)
 app.command("repair")(repair)
+app.command("backfill")(backfill)
 app.command("reconcile")(reconcile)
 app.command("sql")(sql)
 app.command("trace")(trace)
