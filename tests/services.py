@@ -104,7 +104,13 @@ def accepts(port: int, process: subprocess.Popen[bytes]) -> bool:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """The SQLAlchemy URI of the database ``postgres`` on a private cluster, as superuser k2."""
-    programs = Path(require("postgres"))
+    with postgres(Path(require("postgres"))) as uri:
+        yield uri
+
+
+@contextmanager
+def postgres(programs: Path) -> Iterator[str]:
+    """A private cluster for as long as the block lasts; the URI of its database ``postgres``."""
     port = free_port()
     # Not below pytest's folders: PostgreSQL refuses to be root, and nobody else may look there.
     folder = Path(tempfile.mkdtemp(prefix="k2-postgres-"))
