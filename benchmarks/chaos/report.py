@@ -55,8 +55,7 @@ def _figures(tally: Tally) -> dict[str, int]:
         "rows lost": tally.found.lost,
         "rows doubled": tally.found.doubled,
         "rows wrong": tally.found.wrong,
-        "rows doubled or wrong for a reader before the restart": tally.after_kill.doubled
-        + tally.after_kill.wrong,
+        "rows not right for a reader before the restart": tally.after_kill.total,
         "checks passed": tally.checks_passed,
         "checks failed": tally.checks_failed,
         "other failures": len(tally.failures),

@@ -58,8 +58,13 @@ class Difference:
             self.lost + other.lost, self.doubled + other.doubled, self.wrong + other.wrong
         )
 
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.lost + self.doubled + self.wrong
+
     def __bool__(self) -> bool:
-        return bool(self.lost or self.doubled or self.wrong)
+        return self.total > 0
 
 
 def differences(lake: Lake, sent: Sequence[Sent]) -> dict[str, Difference]:

@@ -11,9 +11,9 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
-from functools import wraps
+from functools import partial, wraps
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -31,6 +31,7 @@ from k2_assets.jobs import JOBS_OF
 from k2_assets.tables import MODE_TAG, TICK, asset_key
 from k2_cli.instance import make_ready
 from k2_lake.catalog import Lake, LakeSettings
+from k2_lake.maintenance.expiry import expire
 from k2_lake.tables import (
     GAPS_TABLE,
     REJECTED_TABLE,
@@ -48,6 +49,8 @@ DEFS = definitions()
 JOBS = JOBS_OF[Kind.TRADES]
 MADE = [TRADES_TABLE, *map(candle_name, TIMEFRAMES), GAPS_TABLE]
 TABLES = [bronze_name(EXCHANGE, Kind.TRADES), silver_name(EXCHANGE, Kind.TRADES), REJECTED_TABLE]
+# Snapshots of each table that an expiry keeps: so few that there are always some to forget.
+KEPT = 3
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -72,6 +75,17 @@ class Work(StrEnum):
 
     TICK = "tick"
     OVERWRITE = "overwrite"
+    EXPIRY = "expiry"
+
+
+_IN_A_RUN = (Place.BETWEEN_TABLES, Place.BEFORE_EVENT, Place.AFTER_EVENT)
+PLACES = {
+    Work.TICK: list(Place),
+    Work.OVERWRITE: list(Place),
+    Work.EXPIRY: [p for p in Place if p not in _IN_A_RUN],
+}
+# Files change, rows do not: whoever reads must find the same before, after and in between.
+MAINTENANCE = frozenset({Work.EXPIRY})
 
 
 @dataclass(frozen=True)
@@ -131,9 +145,18 @@ def _carried_out(instance: dg.DagsterInstance, order: Order) -> Done:
     if order.work is Work.OVERWRITE:
         _run(instance, JOBS.tick, order.day, TABLES + MADE, done, tags={})
         _run(instance, JOBS.day, order.late_day, MADE, done, tags={})
+    elif order.work is Work.EXPIRY:
+        _each(partial(expire, keep=KEPT, young=timedelta(0)))
     else:
         _ordinary(instance, order.day, done)
     return done
+
+
+def _each(upkeep: Callable[[Lake, str], object]) -> None:
+    """Do it to every table of the chain."""
+    lake = Lake(LakeSettings.from_environment(os.environ))
+    for name in TABLES + MADE:
+        upkeep(lake, name)
 
 
 def _ordinary(instance: dg.DagsterInstance, day: date, done: Done) -> None:
@@ -164,7 +187,9 @@ def _run(
         failed = not e.passed and e.severity is dg.AssetCheckSeverity.ERROR
         done.checks_passed += e.passed
         if failed:
-            done.checks_failed.append(f"{e.asset_key.to_user_string()} {e.check_name}: {e.metadata}")
+            done.checks_failed.append(
+                f"{e.asset_key.to_user_string()} {e.check_name}: {e.metadata}"
+            )
     for event in result.get_step_failure_events():
         done.failures.append(f"{event.step_key}: {event.step_failure_data.error}")
 
