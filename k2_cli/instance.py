@@ -14,14 +14,17 @@ UNDER_WAY = [
 ]
 
 
-def make_ready(instance: dg.DagsterInstance) -> None:
+def make_ready(instance: dg.DagsterInstance) -> int:
     """Limit every pool, and end runs that were cut off when the platform was last stopped.
 
-    The home's lock must be held. What such a run had not committed, the next one does.
+    The home's lock must be held, or no code server be running. What such a run had not committed,
+    the next one does. Returns how many there were.
     """
     set_pool_limits(instance)
-    for run in instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY)):
+    cut_off = instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY))
+    for run in cut_off:
         instance.report_run_failed(run, "The platform was stopped while this run was under way.")
+    return len(cut_off)
 
 
 def set_pool_limits(instance: dg.DagsterInstance) -> None:

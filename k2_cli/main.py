@@ -16,6 +16,7 @@ from k2_cli.api import api
 from k2_cli.backfill import backfill
 from k2_cli.bronze import bronze
 from k2_cli.dagster_prune import dagster
+from k2_cli.dagster_ready import ready
 from k2_cli.demo import demo
 from k2_cli.dlq import dlq
 from k2_cli.doctor import doctor
@@ -55,6 +56,7 @@ app.command("api")(api)
 app.command("doctor")(doctor)
 app.add_typer(dlq, name="dlq")
 app.add_typer(dagster, name="dagster")
+dagster.command("ready")(ready)
 app.add_typer(lake, name="lake")
 lake.command("snapshots")(snapshots)
 lake.command("tag")(tag)

@@ -32,21 +32,18 @@ from k2_market.kinds import Kind
 
 _LONGEST_S = 300.0
 # Workers are forked from a server that has imported libraries and nothing of K2, which would start
-# the threads of polars: they do not survive a fork. It saves two thirds of a worker's imports.
+# the threads of polars: they do not survive a fork. It saves most of a worker's imports.
 _FORK = multiprocessing.get_context("forkserver")
 _FORK.set_forkserver_preload(
-    [
-        "dagster",
-        "dagster_duckdb",
-        "pyarrow.dataset",
-        "pyiceberg.catalog.sql",
-        "pyiceberg.io.pyarrow",
-    ]
+    "alembic.command dagster dagster._core.storage.sqlite_storage dagster_duckdb "
+    "hypothesis.strategies pyarrow.acero pyarrow.dataset pyiceberg.catalog.sql "
+    "pyiceberg.io.pyarrow sqlalchemy.dialects.postgresql sqlalchemy.dialects.sqlite structlog "
+    "upath".split()
 )
 
 # An order that is to be killed further on than it goes ends by itself; so often it is given again.
 _TRIES = 4
-_AGAIN = 0.35
+_AGAIN = 0.4
 
 
 @dataclass(frozen=True)
@@ -160,7 +157,7 @@ class Campaign:
         for name, found in differences(self.lake, self.sent).items():
             self.tally.found += found
             if found:
-                self.tally.failures.append(f"after a {kind}: {name} {found}")
+                self._failed(f"after a {kind}: {name} {found}")
 
     def _kill(self, kind: Work, place: Place) -> bool:
         """Whether it was killed; a run may pass the place less often than the one before it."""
@@ -187,14 +184,19 @@ class Campaign:
             seen = found if whole else _of_what_is_there(name, found)
             self.tally.after_kill += seen
             if seen:
-                self.tally.failures.append(f"{kind} killed {place}: {name} {found}")
+                self._failed(f"{kind} killed {place}: {name} {found}")
         self.tell(f"{self.stage.name}: {self.tally.kills.total()} kills, the last {place}")
 
     def _note(self, kind: Work, done: Done) -> None:
         self._passings[kind] = done.passings
         self.tally.checks_passed += done.checks_passed
         self.tally.checks_failed += len(done.checks_failed)
-        self.tally.failures += [*done.checks_failed, *done.failures]
+        for failure in (*done.checks_failed, *done.failures):
+            self._failed(failure)
+
+    def _failed(self, what: str) -> None:
+        self.tally.failures.append(what)
+        self.tell(f"{self.stage.name}: {what}")
 
     def _order(self, kind: Work, kill: tuple[Place, int] | None = None) -> Order:
         return Order(kind, self.day, self.rng.choice(self.market.days[1:]), kill)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
-from functools import partial, wraps
+from functools import wraps
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -31,6 +31,8 @@ from k2_assets.jobs import JOBS_OF
 from k2_assets.tables import MODE_TAG, TICK, asset_key
 from k2_cli.instance import make_ready
 from k2_lake.catalog import Lake, LakeSettings
+from k2_lake.duckdb_engine import DuckDBEngine
+from k2_lake.maintenance.compaction import compact
 from k2_lake.maintenance.expiry import expire
 from k2_lake.tables import (
     GAPS_TABLE,
@@ -75,6 +77,7 @@ class Work(StrEnum):
 
     TICK = "tick"
     OVERWRITE = "overwrite"
+    COMPACTION = "compaction"
     EXPIRY = "expiry"
 
 
@@ -82,10 +85,11 @@ _IN_A_RUN = (Place.BETWEEN_TABLES, Place.BEFORE_EVENT, Place.AFTER_EVENT)
 PLACES = {
     Work.TICK: list(Place),
     Work.OVERWRITE: list(Place),
+    Work.COMPACTION: [p for p in Place if p not in _IN_A_RUN],
     Work.EXPIRY: [p for p in Place if p not in _IN_A_RUN],
 }
 # Files change, rows do not: whoever reads must find the same before, after and in between.
-MAINTENANCE = frozenset({Work.EXPIRY})
+MAINTENANCE = frozenset({Work.COMPACTION, Work.EXPIRY})
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,7 @@ class Watch:
 def serve(environment: Mapping[str, str], orders: Connection) -> None:
     """Carry out orders and tell of each what was done, until nobody gives any, or killed."""
     os.environ.update(environment)
+    os.setsid()
     watch = Watch()
     _put(watch)
     with dg.DagsterInstance.get() as instance:
@@ -145,18 +150,23 @@ def _carried_out(instance: dg.DagsterInstance, order: Order) -> Done:
     if order.work is Work.OVERWRITE:
         _run(instance, JOBS.tick, order.day, TABLES + MADE, done, tags={})
         _run(instance, JOBS.day, order.late_day, MADE, done, tags={})
-    elif order.work is Work.EXPIRY:
-        _each(partial(expire, keep=KEPT, young=timedelta(0)))
+    elif order.work in MAINTENANCE:
+        _maintain(order.work, order.day)
     else:
         _ordinary(instance, order.day, done)
     return done
 
 
-def _each(upkeep: Callable[[Lake, str], object]) -> None:
-    """Do it to every table of the chain."""
+def _maintain(kind: Work, today: date) -> None:
+    """Every table of the chain, and earlier than the schedules would: there is always work."""
     lake = Lake(LakeSettings.from_environment(os.environ))
+    engine = DuckDBEngine(io=lake.io)
+    later = today + timedelta(days=2)
     for name in TABLES + MADE:
-        upkeep(lake, name)
+        if kind is Work.COMPACTION:
+            list(compact(lake, engine, name, today=later, quiet=timedelta(0), worth_it=2))
+        else:
+            expire(lake, name, keep=KEPT, young=timedelta(0))
 
 
 def _ordinary(instance: dg.DagsterInstance, day: date, done: Done) -> None:

@@ -28,7 +28,7 @@ def test_runs_that_were_cut_off_are_ended_and_others_left_alone(tmp_path: Path) 
                 dg.DagsterRunStatus.SUCCESS,
             )
         }
-        make_ready(instance)
+        assert make_ready(instance) == 1
         after = {status: instance.get_run_by_id(run) for status, run in runs.items()}
         assert [r.status for r in after.values() if r] == [
             dg.DagsterRunStatus.FAILURE,
