@@ -126,7 +126,9 @@ class Campaign:
     def _round(self, kind: Work, place: Place) -> None:
         if kind not in self._passings:
             self._complete(kind)
-        self._more(kind)
+            self._work_for(kind)
+        elif kind not in MAINTENANCE:
+            self._arrive()
         killed = self._kill(kind, place)
         while killed and self.rng.random() < _AGAIN:
             # What starts it again is killed as well.
@@ -135,10 +137,11 @@ class Campaign:
         self._complete(Work.TICK)
         self.tally.restarts += 1
 
-    def _more(self, kind: Work) -> None:
-        """New frames, but for what changes files and no rows: what it leaves must be everything."""
-        if kind not in MAINTENANCE:
-            self._arrive()
+    def _work_for(self, kind: Work) -> None:
+        """New frames; what changes files and no rows finds them in the tables already."""
+        self._arrive()
+        if kind in MAINTENANCE:
+            self._complete(Work.TICK)
 
     def _arrive(self) -> None:
         assert self.kafka is not None
@@ -172,7 +175,7 @@ class Campaign:
                 self._killed(kind, place)
                 return True
             self._note(kind, done)
-            self._more(kind)
+            self._work_for(kind)
         return False
 
     def _killed(self, kind: Work, place: Place) -> None:

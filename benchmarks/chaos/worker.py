@@ -24,6 +24,7 @@ from pyiceberg.table import Transaction
 from sqlalchemy.orm import Session
 
 import k2_lake.commit
+import k2_lake.maintenance.garbage
 import k2_lake.silver
 from benchmarks.chaos.market import EXCHANGE
 from k2_assets.definitions import definitions
@@ -34,6 +35,7 @@ from k2_lake.catalog import Lake, LakeSettings
 from k2_lake.duckdb_engine import DuckDBEngine
 from k2_lake.maintenance.compaction import compact
 from k2_lake.maintenance.expiry import expire
+from k2_lake.maintenance.garbage import sweep
 from k2_lake.tables import (
     GAPS_TABLE,
     REJECTED_TABLE,
@@ -69,6 +71,7 @@ class Place(StrEnum):
     BETWEEN_TABLES = "between the two tables of a step"
     BEFORE_EVENT = "after the commit, before Dagster's event"
     AFTER_EVENT = "after Dagster's event, before the run's end"
+    BETWEEN_DELETIONS = "between two deletions"
     ANYWHERE = "at any moment"
 
 
@@ -79,17 +82,22 @@ class Work(StrEnum):
     OVERWRITE = "overwrite"
     COMPACTION = "compaction"
     EXPIRY = "expiry"
+    GARBAGE = "garbage"
 
 
 _IN_A_RUN = (Place.BETWEEN_TABLES, Place.BEFORE_EVENT, Place.AFTER_EVENT)
+_OF_DATA = [p for p in Place if p is not Place.BETWEEN_DELETIONS]
+_OF_UPKEEP = [p for p in _OF_DATA if p not in _IN_A_RUN]
 PLACES = {
-    Work.TICK: list(Place),
-    Work.OVERWRITE: list(Place),
-    Work.COMPACTION: [p for p in Place if p not in _IN_A_RUN],
-    Work.EXPIRY: [p for p in Place if p not in _IN_A_RUN],
+    Work.TICK: _OF_DATA,
+    Work.OVERWRITE: _OF_DATA,
+    Work.COMPACTION: _OF_UPKEEP,
+    Work.EXPIRY: _OF_UPKEEP,
+    # What it commits is its row on record alone.
+    Work.GARBAGE: [Place.BETWEEN_DELETIONS, Place.BEFORE_WRITE, Place.COMMITTED, Place.ANYWHERE],
 }
 # Files change, rows do not: whoever reads must find the same before, after and in between.
-MAINTENANCE = frozenset({Work.COMPACTION, Work.EXPIRY})
+MAINTENANCE = frozenset({Work.COMPACTION, Work.EXPIRY, Work.GARBAGE})
 
 
 @dataclass(frozen=True)
@@ -165,8 +173,10 @@ def _maintain(kind: Work, today: date) -> None:
     for name in TABLES + MADE:
         if kind is Work.COMPACTION:
             list(compact(lake, engine, name, today=later, quiet=timedelta(0), worth_it=2))
-        else:
+        elif kind is Work.EXPIRY:
             expire(lake, name, keep=KEPT, young=timedelta(0))
+        else:
+            sweep(lake, name, grace=timedelta(0))
 
 
 def _ordinary(instance: dg.DagsterInstance, day: date, done: Done) -> None:
@@ -215,6 +225,7 @@ def _put(watch: Watch) -> None:
     _around(Session, "commit", _swapped(watch))
     _around(dg.DagsterInstance, "handle_new_event", _event(watch))
     _around(k2_lake.silver, "commit", _noted(watch))
+    _around(k2_lake.maintenance.garbage, "_delete", _deleting(watch))
 
 
 Around = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -300,6 +311,22 @@ def _noted(watch: Watch) -> Around:
             if name_of(table) == REJECTED_TABLE:
                 watch(Place.BETWEEN_TABLES)
             return snapshot
+
+        return watched
+
+    return around
+
+
+def _deleting(watch: Watch) -> Around:
+    """One file after the other."""
+
+    def around(original: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(store: Any, files: Any) -> int:
+            freed = 0
+            for file in files:
+                freed += original(store, (file,))
+                watch(Place.BETWEEN_DELETIONS)
+            return freed
 
         return watched
 
