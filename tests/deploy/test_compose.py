@@ -73,6 +73,11 @@ def test_services_start_when_what_they_need_is_healthy() -> None:
     assert SERVICES["daemon"]["depends_on"] == {"code": {"condition": "service_healthy"}}
 
 
+def test_runs_that_died_with_a_code_server_are_ended_before_the_next_one_starts() -> None:
+    shell, _, command = SERVICES["code"]["command"]
+    assert (shell, command.split(" && exec ")[0]) == ("sh", "k2 dagster ready")
+
+
 def test_every_volume_is_declared() -> None:
     mounts = [mount for service in SERVICES.values() for mount in service.get("volumes", [])]
     named = {mount.split(":")[0] for mount in mounts if not mount.startswith("./")}
