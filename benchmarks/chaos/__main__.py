@@ -7,6 +7,7 @@ PostgreSQL. Needs Java, Maven and PostgreSQL, as the tests with them do.
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -71,11 +72,14 @@ def _stage(
     return Stage(broker, catalog, home, environment)
 
 
-def chaos(on: Sequence[Stage], kills: int, seed: int, console: Console) -> dict[str, Tally]:
+def chaos(
+    on: Sequence[Stage], kills: int, seed: int, console: Console, longest_s: float = math.inf
+) -> dict[str, Tally]:
     """Kill so often on each of the stages, all of them at once."""
-    with console.status("starting"), ThreadPoolExecutor(len(on)) as pool:
+    with console.status("killing"), ThreadPoolExecutor(len(on)) as pool:
         running = {
-            stage.name: pool.submit(Campaign(stage, seed, console.log).run, kills) for stage in on
+            stage.name: pool.submit(Campaign(stage, seed, console.log).run, kills, longest_s)
+            for stage in on
         }
         return {name: tally.result() for name, tally in running.items()}
 
@@ -83,6 +87,7 @@ def chaos(on: Sequence[Stage], kills: int, seed: int, console: Console) -> dict[
 def main(
     kills: Annotated[int, typer.Option(help="How often on each stage.", min=1)] = 52,
     seed: Annotated[int, typer.Option(help="Another one gives other places.")] = 1,
+    minutes: Annotated[float, typer.Option(help="Ends after so long, however few.")] = 60.0,
     output: Annotated[Path, typer.Option(help="Where the JSON goes.")] = RESULTS,
 ) -> None:
     """Kill the process again and again; exits with 1 where a row or a check is not right."""
@@ -92,7 +97,7 @@ def main(
         tempfile.TemporaryDirectory(prefix="k2-chaos-", dir=place) as folder,
         stages(Path(folder), BROKERS, CATALOGS) as on,
     ):
-        tallies = chaos(on, kills, seed, console)
+        tallies = chaos(on, kills, seed, console, minutes * 60)
     when = datetime.now(UTC).isoformat(timespec="seconds")
     settings = {"kills": kills, "seed": seed}
     told: dict[str, Any] = {"measured_at": when, "machine": facts(), "settings": settings}

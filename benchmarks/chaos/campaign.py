@@ -7,6 +7,7 @@ either.
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import random
 import signal
@@ -43,7 +44,7 @@ _FORK.set_forkserver_preload(
 
 # An order that is to be killed further on than it goes ends by itself; so often it is given again.
 _TRIES = 4
-_AGAIN = 0.4
+_AGAIN = 0.5
 
 
 @dataclass(frozen=True)
@@ -102,16 +103,16 @@ class Campaign:
         self.lake = Lake(LakeSettings.from_environment(stage.environment, stage.home))
         self._worker = Worker(self.environment)
 
-    def run(self, kills: int) -> Tally:
-        """Kill so often. Raises InvariantBroken where an ordinary run fails."""
+    def run(self, kills: int, longest_s: float = math.inf) -> Tally:
+        """Kill so often, or for so long. Raises InvariantBroken where a worker ends by itself."""
         began = time.monotonic()
         try:
             self._arrive()
             self._complete(Work.TICK)
-            while self.tally.kills.total() < kills:
-                for kind, place in self._deck():
-                    if self.tally.kills.total() < kills:
-                        self._round(kind, place)
+            deck: list[tuple[Work, Place]] = []
+            while self.tally.kills.total() < kills and time.monotonic() - began < longest_s:
+                deck = deck or self._deck()
+                self._round(*deck.pop())
         finally:
             self._worker.end()
         self.tally.seconds = time.monotonic() - began

@@ -85,7 +85,7 @@ class Market:
 
     def batch(self, size: int) -> list[Sent]:
         """So many frames, in the order in which they reach Kafka."""
-        others = self.rng.random() < 0.25
+        others = self.rng.random() < 0.2
         late = self.rng.choice(self.days[1:])
         frames = [
             self._frame(late if others and self.rng.random() < 0.2 else self.today)
