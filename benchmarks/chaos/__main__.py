@@ -21,9 +21,10 @@ import typer
 from rich.console import Console
 
 from benchmarks.chaos.campaign import Campaign, Stage, Tally
-from benchmarks.chaos.report import result, table
+from benchmarks.chaos.report import document, result, table
 from benchmarks.machine import facts
 from k2_assets.resources import BROKER_FOLDER
+from k2_cli.home import ROOT
 from k2_feeds.kafka.broker import start_broker
 from k2_feeds.kafka.cluster import BOOTSTRAP
 from k2_market.errors import UsageError
@@ -32,6 +33,7 @@ from tests.needs import kafka_artifacts, postgres_programs
 from tests.services import postgres
 
 RESULTS = Path(__file__).parents[1] / "results" / "chaos.json"
+PAGE = ROOT / "docs" / "exactly-once.md"
 BROKERS, CATALOGS = ("Kafka", "embedded"), ("SQLite", "PostgreSQL")
 # Nothing here outlives a power cut, which is not what is tried: memory saves half of the time.
 _MEMORY = Path("/dev/shm")
@@ -101,7 +103,10 @@ def main(
     when = datetime.now(UTC).isoformat(timespec="seconds")
     settings = {"kills": kills, "seed": seed}
     told: dict[str, Any] = {"measured_at": when, "machine": facts(), "settings": settings}
-    output.write_text(json.dumps(told | result(tallies), indent=2) + "\n")
+    told |= result(tallies)
+    output.write_text(json.dumps(told, indent=2) + "\n")
+    if output == RESULTS:
+        document(PAGE, told)
     console.print(table(tallies))
     for name, tally in tallies.items():
         for failure in tally.failures:

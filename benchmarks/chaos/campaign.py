@@ -19,8 +19,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.chaos.market import EXCHANGE, Market, Sent, produce
+from benchmarks.chaos.seams import Place
 from benchmarks.chaos.truth import Difference, differences
-from benchmarks.chaos.worker import MAINTENANCE, PLACES, Done, Order, Place, Work, serve
+from benchmarks.chaos.worker import MAINTENANCE, PLACES, Done, Order, Work, serve
 from k2_assets.resources import BROKER_FOLDER
 from k2_cli.home import environment, prepare_dagster
 from k2_feeds.kafka.admin import TopicsAdmin, TopicSettings

@@ -1,14 +1,16 @@
-"""The table of a chaos run and its JSON: kills by place, and what was not right afterwards."""
+"""The table of a chaos run, for the eye, in JSON and in a page: kills, and what was lost."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from benchmarks.chaos.campaign import Tally
-from benchmarks.chaos.worker import Place, Work
+from benchmarks.chaos.seams import Place
+from benchmarks.chaos.worker import Work
 
 
 def result(tallies: Mapping[str, Tally]) -> dict[str, Any]:
@@ -47,9 +49,47 @@ def table(tallies: Mapping[str, Tally]) -> Table:
     return found
 
 
+def page(found: Mapping[str, Any]) -> str:
+    """The same table, from the JSON, as it stands in the documentation."""
+    stages: Mapping[str, Any] = found["stages"]
+    kills = {
+        n: {(k["during"], k["place"]): k["kills"] for k in s["kills"]} for n, s in stages.items()
+    }
+    rows = [
+        [work, place, *(kills[n].get((work, place), 0) for n in stages)]
+        for work in Work
+        for place in Place
+        if any((work, place) in k for k in kills.values())
+    ]
+    names = next(iter(stages.values())).keys() - {"kills", "seconds"}
+    figures = [
+        ["", name.replace("_", " "), *(s[name] for s in stages.values())]
+        for name in next(iter(stages.values()))
+        if name in names
+    ]
+    lines = [f"| {' | '.join(['killed during', 'where', *stages, 'all'])} |"]
+    lines += ["| --- | --- |" + " ---: |" * (len(stages) + 1)]
+    for work, where, *counts in rows + figures:
+        told = " | ".join(f"{n:,}" for n in (*counts, sum(counts)))
+        lines.append(f"| {work} | {where} | {told} |")
+    return "\n".join(lines)
+
+
+def document(path: Path, found: Mapping[str, Any]) -> None:
+    """Write the table into a page, between its two markers."""
+    begin, end = "<!-- kills -->", "<!-- end of kills -->"
+    before, _, rest = path.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(end)
+    machine = found["machine"]
+    told = f"Measured {found['measured_at'][:10]}, {machine['cores']} cores, Python "
+    told += f"{machine['python']}; {found['kills']} kills, seed {found['settings']['seed']}."
+    body = f"{begin}\n\n{told}\n\n{page(found)}\n\n{end}"
+    path.write_text(f"{before}{body}{after}", encoding="utf-8")
+
+
 def _figures(tally: Tally) -> dict[str, int]:
     return {
-        "kills": tally.kills.total(),
+        "times killed": tally.kills.total(),
         "frames produced": tally.frames,
         "restarts compared": tally.restarts,
         "rows lost": tally.found.lost,

@@ -1,32 +1,19 @@
-"""The process that is killed: real Dagster runs over the real lake, watched at the seams.
-
-The harness puts a watch around what the product calls, in this process alone, and the watch kills
-it at the n-th passing of a place. The product knows nothing of it.
-"""
+"""The process that is killed: real Dagster runs over the real lake, watched at the seams."""
 
 from __future__ import annotations
 
 import os
-import signal
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
-from functools import wraps
 from multiprocessing.connection import Connection
-from typing import Any
 
 import dagster as dg
-from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.io.pyarrow import ParquetFormatWriter
-from pyiceberg.table import Transaction
-from sqlalchemy.orm import Session
 
-import k2_lake.commit
-import k2_lake.maintenance.garbage
-import k2_lake.silver
 from benchmarks.chaos.market import EXCHANGE
+from benchmarks.chaos.seams import Place, Watch, put
 from k2_assets.definitions import definitions
 from k2_assets.jobs import JOBS_OF
 from k2_assets.tables import MODE_TAG, TICK, asset_key
@@ -42,7 +29,6 @@ from k2_lake.tables import (
     TRADES_TABLE,
     bronze_name,
     candle_name,
-    name_of,
     silver_name,
 )
 from k2_market.kinds import Kind
@@ -56,23 +42,6 @@ TABLES = [bronze_name(EXCHANGE, Kind.TRADES), silver_name(EXCHANGE, Kind.TRADES)
 # Snapshots of each table that an expiry keeps: so few that there are always some to forget.
 KEPT = 3
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-
-
-class Place(StrEnum):
-    """Where a process is killed."""
-
-    BEFORE_WRITE = "before the write"
-    IN_A_FILE = "within a data file"
-    FILES_WRITTEN = "between files and commit"
-    MANIFESTS_WRITTEN = "in the commit: manifests written"
-    METADATA_WRITTEN = "in the commit: metadata written, row not swapped"
-    ROW_SWAPPED = "in the commit: row swapped, not yet committed"
-    COMMITTED = "after the commit"
-    BETWEEN_TABLES = "between the two tables of a step"
-    BEFORE_EVENT = "after the commit, before Dagster's event"
-    AFTER_EVENT = "after Dagster's event, before the run's end"
-    BETWEEN_DELETIONS = "between two deletions"
-    ANYWHERE = "at any moment"
 
 
 class Work(StrEnum):
@@ -120,26 +89,13 @@ class Done:
     checks_failed: list[str] = field(default_factory=list)
 
 
-@dataclass
-class Watch:
-    """Counts the passings of every place, and kills at the one that it was told."""
-
-    passings: Counter[Place] = field(default_factory=Counter)
-    kill: tuple[Place, int] | None = None
-
-    def __call__(self, place: Place) -> None:
-        """The process is at that place now."""
-        self.passings[place] += 1
-        if (place, self.passings[place]) == self.kill:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
 def serve(environment: Mapping[str, str], orders: Connection) -> None:
     """Carry out orders and tell of each what was done, until nobody gives any, or killed."""
     os.environ.update(environment)
+    # Ctrl-C is for the harness: a worker ends when nobody gives orders any more.
     os.setsid()
     watch = Watch()
-    _put(watch)
+    put(watch)
     with dg.DagsterInstance.get() as instance:
         make_ready(instance)
         while True:
@@ -212,122 +168,3 @@ def _run(
             )
     for event in result.get_step_failure_events():
         done.failures.append(f"{event.step_key}: {event.step_failure_data.error}")
-
-
-def _put(watch: Watch) -> None:
-    """Have the watch told of every place."""
-    _around(k2_lake.commit, "_dataframe_to_data_files", _writing(watch))
-    _around(ParquetFormatWriter, "write", _after(watch, Place.IN_A_FILE))
-    _around(Transaction, "commit_transaction", _before(watch, Place.MANIFESTS_WRITTEN))
-    _around(SqlCatalog, "commit_table", _after(watch, Place.COMMITTED))
-    metadata_written = _after(watch, Place.METADATA_WRITTEN)
-    SqlCatalog._write_metadata = staticmethod(metadata_written(SqlCatalog._write_metadata))
-    _around(Session, "commit", _swapped(watch))
-    _around(dg.DagsterInstance, "handle_new_event", _event(watch))
-    _around(k2_lake.silver, "commit", _noted(watch))
-    _around(k2_lake.maintenance.garbage, "_delete", _deleting(watch))
-
-
-Around = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-def _around(owner: Any, name: str, around: Around) -> None:
-    setattr(owner, name, around(getattr(owner, name)))
-
-
-def _before(watch: Watch, place: Place) -> Around:
-    def around(original: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(original)
-        def watched(*args: Any, **kwargs: Any) -> Any:
-            watch(place)
-            return original(*args, **kwargs)
-
-        return watched
-
-    return around
-
-
-def _after(watch: Watch, place: Place) -> Around:
-    def around(original: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(original)
-        def watched(*args: Any, **kwargs: Any) -> Any:
-            result = original(*args, **kwargs)
-            watch(place)
-            return result
-
-        return watched
-
-    return around
-
-
-def _writing(watch: Watch) -> Around:
-    def around(original: Callable[..., Any]) -> Callable[..., Any]:
-        def watched(*args: Any, **kwargs: Any) -> Any:
-            watch(Place.BEFORE_WRITE)
-            written = list(original(*args, **kwargs))
-            watch(Place.FILES_WRITTEN)
-            return written
-
-        return watched
-
-    return around
-
-
-def _swapped(watch: Watch) -> Around:
-    """The catalog's session: what it changed is in the database, within a transaction."""
-
-    def around(original: Callable[..., Any]) -> Callable[..., Any]:
-        def watched(session: Session) -> None:
-            session.flush()
-            watch(Place.ROW_SWAPPED)
-            original(session)
-
-        return watched
-
-    return around
-
-
-def _event(watch: Watch) -> Around:
-    def around(original: Callable[..., Any]) -> Callable[..., Any]:
-        def watched(instance: dg.DagsterInstance, event: Any, **kwargs: Any) -> None:
-            told = event.dagster_event is not None and event.dagster_event.is_step_materialization
-            if told:
-                watch(Place.BEFORE_EVENT)
-            original(instance, event, **kwargs)
-            if told:
-                watch(Place.AFTER_EVENT)
-
-        return watched
-
-    return around
-
-
-def _noted(watch: Watch) -> Around:
-    """A step of silver writes its rejected rows first."""
-
-    def around(original: Callable[..., Any]) -> Callable[..., Any]:
-        def watched(table: Any, **kwargs: Any) -> Any:
-            snapshot = original(table, **kwargs)
-            if name_of(table) == REJECTED_TABLE:
-                watch(Place.BETWEEN_TABLES)
-            return snapshot
-
-        return watched
-
-    return around
-
-
-def _deleting(watch: Watch) -> Around:
-    """One file after the other."""
-
-    def around(original: Callable[..., Any]) -> Callable[..., Any]:
-        def watched(store: Any, files: Any) -> int:
-            freed = 0
-            for file in files:
-                freed += original(store, (file,))
-                watch(Place.BETWEEN_DELETIONS)
-            return freed
-
-        return watched
-
-    return around
