@@ -17,9 +17,10 @@ from k2_lake.day_audit import one_condition_each
 from k2_lake.day_condition import SOURCES, assess, conditions
 from k2_lake.day_due import first_arrival
 from k2_lake.day_expectation import Configured
-from k2_lake.tables import CONDITION_TABLE
+from k2_lake.tables import CONDITION_TABLE, candle_name
 from k2_market.conditions import Condition, Instrumented
 from k2_market.errors import UsageError
+from k2_market.timeframes import TIMEFRAMES
 
 SHOWN = 20
 # The file of what is recorded, where it is neither the home's nor K2's own.
@@ -50,7 +51,8 @@ def configured(lake: Lake) -> Configured:
     return Configured(listed, first_arrival(lake))
 
 
-@table_asset(CONDITION_TABLE, deps=SOURCES)
+# After the last candles, for until these are there the day counts as pending.
+@table_asset(CONDITION_TABLE, deps=[*SOURCES, candle_name([*TIMEFRAMES][-1])])
 def day_condition(
     context: dg.AssetExecutionContext, lake: LakeResource, duckdb: DuckDBResource
 ) -> Result:

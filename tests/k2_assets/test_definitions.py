@@ -77,7 +77,10 @@ def test_the_graph_goes_from_bronze_to_days() -> None:
         "gold.ohlcv_1h": {"gold.ohlcv_30m"},
         "gold.ohlcv_1d": {"gold.ohlcv_1h"},
         "gold.instruments": set(),
-        "gold.day_condition": {"gold.trades", "gold.quotes", "gold.gaps", "silver.rejected"},
+        "gold.day_condition": {
+            *("gold.trades", "gold.quotes", "gold.gaps", "silver.rejected"),
+            "gold.ohlcv_1d",
+        },
         "gold.reconciliation": {"gold.ohlcv_1m"},
         MAINTENANCE_TABLE: {"ops.compaction", "ops.expiry", "ops.gc"},
     }
