@@ -26,7 +26,7 @@ def write_trace(trace: Trace, *, as_json: bool) -> None:
         write_json(_json(trace))
         return
     console = wide_console()
-    console.print(_tree(trace), soft_wrap=True)
+    console.print(_tree(trace))
     console.print(_verdict(trace), soft_wrap=True)
 
 
@@ -39,7 +39,7 @@ def _tree(trace: Trace) -> Tree:
         tree.add(Text("  ".join(f"{name} {c[name]}" for name in _FIGURES)))
     shown, silver = len(trace.trades), trace.silver_in_all
     head = f"trades: {shown} of {trace.trades_in_all:,} shown, {trace.counted:,} count in candles"
-    trades = tree.add(Text(f"{head}; {silver:,} rows of silver, {trace.repeats:,} of them repeats"))
+    trades = tree.add(Text(f"{head}; rows of silver: {silver:,}, repeats: {trace.repeats:,}"))
     for trade in trace.trades:
         _add_trade(trades, trade)
     commits = tree.add("brought by")

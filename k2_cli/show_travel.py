@@ -46,7 +46,7 @@ def write_snapshots(found: Sequence[Kept], limit: int, *, as_json: bool) -> None
             f"{k.added:,}",
             f"{k.removed:,}",
             f"{k.rows:,}",
-            ", ".join(k.tags) + ("" if k.in_lineage else " (kept by it alone)"),
+            ", ".join(k.tags) + ("" if k.in_lineage else " (older ones expired)"),
         )
         table.add_row(*cells, *([_offsets_text(k.offsets)] if offsets else []))
     console = wide_console()
@@ -138,7 +138,7 @@ def _consequences(plan: Rollback) -> Iterator[str]:
     for source, commits in plan.awaits.items():
         yield f"The next tick takes up {commits:,} commits of {source} again."
     if plan.followed_by and plan.days:
-        yield f"{', '.join(plan.followed_by)} compute these days anew at their next tick."
+        yield f"These days are computed anew at the next tick of {', '.join(plan.followed_by)}."
 
 
 def _rollback_json(plan: Rollback, *, dry_run: bool) -> dict[str, Any]:

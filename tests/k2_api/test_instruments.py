@@ -117,3 +117,21 @@ def test_before_anybody_asked_there_is_an_empty_page(tmp_path: Path) -> None:
         found = get(client)
     assert found["data"] == []
     assert found["meta"]["snapshot_id"] is None
+
+
+def test_instruments_as_of_a_snapshot_are_those_that_were_known_then(client: TestClient) -> None:
+    now = get(client, exchange="kraken", limit=2)
+    pinned = get(client, exchange="kraken", limit=2, as_of=now["meta"]["snapshot_id"])
+    assert (pinned["data"], pinned["meta"]["snapshot_id"]) == (
+        now["data"],
+        now["meta"]["snapshot_id"],
+    )
+    rest = get(
+        client,
+        exchange="kraken",
+        as_of=now["meta"]["snapshot_id"],
+        cursor=pinned["meta"]["next_cursor"],
+    )
+    assert rest["meta"]["snapshot_id"] == now["meta"]["snapshot_id"]
+    assert len(pinned["data"] + rest["data"]) == len(get(client, exchange="kraken")["data"])
+    assert get(client, as_of="2020-01-01")["data"] == []

@@ -36,7 +36,7 @@ def test_the_tree_goes_from_the_candle_to_the_bytes(home: Path, capsys: Captured
     out = capsys.readouterr().out
     for part in (
         "gold.ohlcv_1m binance BTC-USDT 2024-08-08T00:00:00Z\n",
-        "trades: 2 of 2 shown, 2 count in candles; 3 rows of silver, 1 of them repeats",
+        "trades: 2 of 2 shown, 2 count in candles; rows of silver: 3, repeats: 1",
         "trade 1  2024-08-08T00:00:00Z  10.00000000 x 1.00000000 buy",
         "repeat, not taken: row 0 of the frame, received 2024-08-08T00:00:00.005000Z",
         "market.crypto.trades.binance.raw[0] offset 2 epoch 1, connection 1 frame 2, replay",
