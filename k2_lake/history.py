@@ -217,8 +217,7 @@ def consumed(table: Table, at: int | None = None) -> dict[str, Consumed]:
 def changes_since(table: Table, sequence: int) -> list[Change]:
     """The changes of ``table`` after that sequence, oldest first, without those of ``UNFOLLOWED``.
 
-    Raises HistoryGone when snapshots have been expired that a consumer still needed, or the table
-    was put back to a state before them.
+    Raises HistoryGone when snapshots have been expired that a consumer still needed.
     """
     return [c for c in commits_since(table, sequence) if c.mode not in UNFOLLOWED and c.days]
 
@@ -226,11 +225,6 @@ def changes_since(table: Table, sequence: int) -> list[Change]:
 def commits_since(table: Table, sequence: int) -> list[Change]:
     """All commits of ``table`` after that sequence, oldest first. Raises as ``changes_since``."""
     found: list[Change] = []
-    if sequence > head_sequence(table):
-        raise HistoryGone(
-            f"{name_of(table)} ends with sequence {head_sequence(table)}, but a table made from it "
-            f"has consumed it up to {sequence}."
-        )
     for snapshot in lineage(table):
         if (snapshot.sequence_number or 0) <= sequence:
             break

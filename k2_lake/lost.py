@@ -21,6 +21,7 @@ from pyiceberg.types import DateType
 
 from k2_lake.faults import planning
 from k2_lake.history import Change, Consumed, Mode, changes_since, head_sequence, lineage
+from k2_lake.tables import name_of
 from k2_market.errors import HistoryGone
 
 # Before every commit there is: nothing can be followed from here, and no snapshot may expire.
@@ -47,6 +48,7 @@ def follow(
     days.
     """
     try:
+        _require_not_behind(source, done, of)
         return Followed(done, changes_since(source, done.through))
     except HistoryGone as gone:
         rest = _rest(source, done, day)
@@ -59,6 +61,20 @@ def follow(
             f"{gone} Was it restored, or expired by another tool? Which rows changed is not known "
             f"any more. Materialize {of} of these days in the Dagster UI: {shown}{more}."
         ) from None
+
+
+def _require_not_behind(source: Table, done: Consumed, of: str) -> None:
+    """Raise HistoryGone if ``source`` ends before what was consumed of it.
+
+    One that was opened before the consumer went on only seems to.
+    """
+    if done.through > head_sequence(source):
+        now = source.catalog.load_table(source.name())
+        if done.through > head_sequence(now):
+            raise HistoryGone(
+                f"{name_of(source)} ends with sequence {head_sequence(now)}, but {of} has consumed "
+                f"it up to {done.through}."
+            )
 
 
 def _rest(source: Table, done: Consumed, day: str) -> Followed:

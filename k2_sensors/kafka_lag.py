@@ -14,11 +14,13 @@ from k2_feeds.kafka.reader import TopicReader
 from k2_feeds.kafka.topics import raw_topic
 from k2_lake.bronze import position
 from k2_lake.catalog import Lake
-from k2_lake.history import Consumed, changes_since, consumed
+from k2_lake.history import Consumed, consumed
+from k2_lake.lost import follow
 from k2_lake.tables import bronze_name, silver_name
 from k2_market.errors import BrokerUnavailable
 from k2_market.exchanges import EXCHANGES
 from k2_market.kinds import Kind
+from k2_market.records import RAW_FRAME
 from k2_sensors.decide import Skip, backlog_id, decide
 from k2_sensors.runs import active_days, attempts_made, recent_attempts
 
@@ -84,8 +86,9 @@ def backlog(lake: Lake, kafka: KafkaSettings, kind: Kind) -> dict[str, Mapping[s
     for exchange in EXCHANGES:
         source = bronze_name(exchange, kind)
         bronze = lake.table(source)
-        done = consumed(lake.table(silver_name(exchange, kind))).get(source, Consumed())
-        commits = len(changes_since(bronze, done.through))
+        silver = silver_name(exchange, kind)
+        done = consumed(lake.table(silver)).get(source, Consumed())
+        commits = len(follow(bronze, done, of=silver, day=RAW_FRAME.day).changes)
         with TopicReader(kafka, raw_topic(kind, exchange)) as reader:
             ends = {p: high for p, (_, high) in reader.watermarks().items()}
             at = position(bronze)

@@ -14,6 +14,7 @@ from k2_lake.candles import pending_days as candles_pending
 from k2_lake.gaps import find_gaps
 from k2_lake.gold import merge, pending_days
 from k2_lake.history import Consumed, consumed, head_sequence, lineage
+from k2_lake.lost import follow
 from k2_lake.maintenance.expiry import expire
 from k2_lake.silver import refine, refine_day
 from k2_lake.tables import TRADES_TABLE
@@ -134,7 +135,7 @@ def test_a_source_that_was_put_back_is_seen_and_followed_from_there(tmp_path: Pa
     receive(driver, *TICKS[1:])
     into_gold(driver, DAY, NEXT)
     put_back(driver, backup)
-    with pytest.raises(HistoryGone, match=r"ends with sequence 1, but .* has consumed it up to 3"):
+    with pytest.raises(HistoryGone, match=r"sequence 1, but gold\.trades has consumed it up to 3"):
         pending_days(driver.lake, Kind.TRADES)
     into_gold(driver, DAY, recompute=True)
     assert [t["trade_id"] for t in driver.rows(TRADES_TABLE)] == ["1", "5"]
@@ -157,3 +158,13 @@ def test_bronze_that_was_put_back_is_parsed_anew(tmp_path: Path) -> None:
     receive(driver, *TICKS[1:])
     assert [t["trade_id"] for t in driver.rows(SILVER)] == ["1", "2", "5"]
     assert len(driver.rows("silver.rejected")) == 1
+
+
+def test_a_source_that_was_opened_before_its_consumer_went_on_is_not_behind(
+    tmp_path: Path,
+) -> None:
+    driver = LakeDriver(tmp_path)
+    receive(driver, TICKS[0])
+    opened = driver.lake.table(SILVER)
+    receive(driver, TICKS[1])
+    assert follow(opened, Consumed(2), of=TRADES_TABLE, day="trade_date").changes == []
