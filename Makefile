@@ -10,16 +10,19 @@ COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --no-strip-extras -q pyproject.toml --group build
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench soak chaos lock clean
+.PHONY: help demo test test-storage lint bench soak chaos lock clean
 
 help: ## Show what there is to make
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 8
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
 
 demo: $(PRODUCT) ## Run the whole platform on this machine, against a simulated exchange
 	@exec $(BIN)/k2 demo
 
 test: $(DEV) ## Run the tests
 	@$(BIN)/python -m pytest
+
+test-storage: $(DEV) ## Run the lake's tests on PostgreSQL and an S3-compatible store
+	@K2_TEST_STORAGE=postgres,s3 $(BIN)/python -m pytest tests/k2_lake
 
 lint: $(DEV) ## Check style, types and who imports whom
 	@$(BIN)/ruff check .

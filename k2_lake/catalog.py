@@ -26,6 +26,7 @@ from sqlalchemy.orm import Session
 
 from k2_lake.evolution import migrated
 from k2_lake.faults import DAMAGED, broken_table, opening
+from k2_lake.store import catalog_uri, speak_plainly, store_properties, without_password
 from k2_lake.tables import KEY, PROPERTIES, TABLES, TableDef, iceberg_schema, table_def
 from k2_market.errors import UsageError
 
@@ -35,10 +36,13 @@ RACES = 3
 
 @dataclass(frozen=True)
 class LakeSettings:
-    """Where the lake is. ``store`` holds PyIceberg's file-store properties (endpoint, region)."""
+    """Where the lake is. ``store`` holds PyIceberg's file-store properties (endpoint, region).
+
+    Its ``repr`` shows no password and no credentials; ``catalog_uri`` itself may hold a password.
+    """
 
     home: Path
-    catalog_uri: str
+    catalog_uri: str = field(repr=False)
     warehouse: str
     store: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -47,23 +51,25 @@ class LakeSettings:
         """Settings from K2_HOME, K2_CATALOG_URI, K2_WAREHOUSE, K2_S3_* and AWS_* variables.
 
         An explicit ``home`` wins over K2_HOME. Credentials come from the environment alone.
-        Raises UsageError for a home whose path cannot stand in a URL.
+        Raises UsageError for a home whose path cannot stand in a URL, and for addresses that are
+        none.
         """
         where = (home or Path(env.get("K2_HOME", ".k2"))).absolute()
         if set("?#%") & set(str(where)):
             raise UsageError(f"the home {str(where)!r} has ?, # or % in its path. Choose another.")
-        names = {
-            "K2_S3_ENDPOINT": "s3.endpoint",
-            "K2_S3_REGION": "s3.region",
-            "AWS_ACCESS_KEY_ID": "s3.access-key-id",
-            "AWS_SECRET_ACCESS_KEY": "s3.secret-access-key",
-        }
         return cls(
             home=where,
-            catalog_uri=env.get("K2_CATALOG_URI", f"sqlite:///{where}/catalog.db?timeout=30"),
-            warehouse=env.get("K2_WAREHOUSE", f"file://{where}/warehouse"),
-            store={prop: env[name] for name, prop in names.items() if name in env},
+            catalog_uri=catalog_uri(
+                env.get("K2_CATALOG_URI") or f"sqlite:///{where}/catalog.db?timeout=30"
+            ),
+            warehouse=env.get("K2_WAREHOUSE") or f"file://{where}/warehouse",
+            store=store_properties(env),
         )
+
+    @property
+    def shown_catalog(self) -> str:
+        """The address of the catalog without its password."""
+        return without_password(self.catalog_uri)
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ class Lake:
     @cached_property
     def catalog(self) -> SqlCatalog:
         """The Iceberg catalog. Raises LakeUnavailable when it cannot be opened."""
+        speak_plainly(self.settings.store)
         with opening("the catalog"):
             self._prepare_sqlite()
             catalog = self._opened()

@@ -9,17 +9,23 @@ import pytest
 from tests.kafka_server import kafka_cluster, kafka_server
 from tests.needs import NEEDS, require
 from tests.registry_server import registry
+from tests.s3proxy_server import s3proxy_server
 from tests.services import postgres_database, postgres_server, s3_server
+from tests.storage import best_store, elsewhere, parametrize, storage
 
 __all__ = [
+    "best_store",
     "chromium_path",
+    "elsewhere",
     "kafka_cluster",
     "kafka_server",
     "postgres_database",
     "postgres_server",
     "registry",
     "s3_server",
+    "s3proxy_server",
     "shared_data",
+    "storage",
 ]
 
 
@@ -27,6 +33,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers():
         if marker.name in NEEDS:
             require(marker.name)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    parametrize(metafunc)
 
 
 @pytest.fixture(scope="session")

@@ -63,6 +63,13 @@ def registry_artifacts() -> Path | None:
     return _fetched("deploy/registry/fetch.sh") if shutil.which("java") is not None else None
 
 
+@cache
+def s3proxy_artifacts() -> Path | None:
+    """The folder with S3Proxy, fetched where it is missing; None without Java or Maven."""
+    has_java = shutil.which("java") is not None and shutil.which("keytool") is not None
+    return _fetched("deploy/s3/fetch.sh") if has_java else None
+
+
 def _fetched(script: str) -> Path | None:
     try:
         done = subprocess.run(
@@ -92,6 +99,11 @@ NEEDS = {
     "registry": Need(
         registry_artifacts,
         "apt-get install default-jre-headless maven, and see what deploy/registry/fetch.sh says; "
+        "the tests start their own",
+    ),
+    "s3proxy": Need(
+        s3proxy_artifacts,
+        "apt-get install default-jre-headless maven, and see what deploy/s3/fetch.sh says; "
         "the tests start their own",
     ),
     "spark": Need(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -79,13 +80,15 @@ def wait_until(ready: Callable[[], bool], what: str, timeout_s: float = _START_T
 
 
 @contextmanager
-def running(command: list[str], **options: object) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: list[str], *, end: signal.Signals = signal.SIGTERM, **options: object
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process that is asked to end, then made to, when the block is left."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
     try:
         yield process
     finally:
-        process.terminate()
+        process.send_signal(end)
         try:
             process.wait(15)
         except subprocess.TimeoutExpired:
@@ -119,12 +122,15 @@ def postgres(programs: Path) -> Iterator[str]:
     options = {"stdout": subprocess.DEVNULL, "cwd": folder, **identity}
     initdb = [programs / "initdb", "-D", data, "-U", "k2", "-A", "trust", "-E", "UTF8", "-N"]
     server = [programs / "postgres", "-D", data, "-k", str(folder), "-p", str(port)]
-    settings = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+    settings = "-c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=300".split()
     try:
         subprocess.run([str(part) for part in initdb], check=True, **options)  # type: ignore[call-overload]
         with (
             (folder / "log").open("wb") as log,
-            running([*map(str, server), *settings], stderr=log, **options) as process,
+            # Asked by SIGTERM, it would wait until every connection is closed.
+            running(
+                [*map(str, server), *settings], end=signal.SIGINT, stderr=log, **options
+            ) as process,
         ):
             uri = f"postgresql+psycopg2://k2@127.0.0.1:{port}/postgres"
             wait_until(lambda: accepts(port, process) and _answers(uri), "PostgreSQL")
@@ -137,9 +143,14 @@ def postgres(programs: Path) -> Iterator[str]:
 def postgres_database(postgres_server: str) -> Iterator[str]:
     """The SQLAlchemy URI of an empty database of the test's own."""
     name = f"k2_{uuid.uuid4().hex[:12]}"
-    _execute(postgres_server, f"create database {name}")
-    yield postgres_server.removesuffix("postgres") + name
+    yield create_database(postgres_server, name)
     _execute(postgres_server, f"drop database {name} with (force)")
+
+
+def create_database(server: str, name: str) -> str:
+    """The SQLAlchemy URI of a new, empty database of that server."""
+    _execute(server, f"create database {name}")
+    return server.removesuffix("postgres") + name
 
 
 @pytest.fixture(scope="session")

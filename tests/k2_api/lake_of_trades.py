@@ -53,7 +53,7 @@ class TradeLake:
     def __init__(self, home: Path) -> None:
         self.settings = LakeSettings.from_environment({}, home)
         self.lake = Lake(self.settings)
-        self.engine = DuckDBEngine()
+        self.engine = DuckDBEngine(io=self.lake.io)
 
     def add(self, trades: Sequence[Made]) -> None:
         """The trades come in and go through to the candles."""

@@ -178,6 +178,7 @@ def test_has_more_is_false_when_the_limit_is_just_reached(client: TestClient) ->
     assert get(client, "/v1/trades?exchange=kraken&limit=29")["meta"]["has_more"] is True
 
 
+@pytest.mark.any_storage
 def test_a_cursor_stays_right_while_the_table_grows(growing: TradeLake) -> None:
     with TestClient(create_app(growing.settings)) as client:
         first = get(client, "/v1/trades?limit=10")

@@ -110,6 +110,7 @@ def test_an_unknown_id_or_tag_names_what_there_is_and_the_next_step(driver: Lake
         count(driver, "third")
 
 
+@pytest.mark.any_storage
 def test_expired_history_is_refused_and_never_taken_for_an_empty_table(tmp_path: Path) -> None:
     driver = LakeDriver(tmp_path)
     for n in range(3):

@@ -31,6 +31,7 @@ def test_a_new_table_is_read_from_the_beginning_in_the_first_epoch(tmp_path: Pat
     assert at == Position(1, "A", {})
 
 
+@pytest.mark.any_storage
 def test_the_position_moves_with_the_rows_and_a_rollback_rewinds_both(tmp_path: Path) -> None:
     table = open_lake(tmp_path).table(BRONZE)
     at = append_frames(table, Position(1, "A"), frames(3), {0: 3, 1: 0})

@@ -125,6 +125,7 @@ def test_prints_that_the_exchange_leaves_out_stay_in_trades_and_out_of_candles(
     assert (candle["high"], candle["volume"], candle["trade_count"]) == (10, 1, 1)
 
 
+@pytest.mark.any_storage
 def test_a_window_holds_its_start_and_not_its_end(tmp_path: Path) -> None:
     driver = LakeDriver(tmp_path)
     driver.receive(

@@ -126,6 +126,7 @@ def test_a_step_that_always_loses_gives_up_with_the_conflict(
     assert (len(tried), len(waits)) == (8, 7)
 
 
+@pytest.mark.any_storage
 def test_a_day_that_is_replaced_is_empty_in_no_snapshot(tmp_path: Path) -> None:
     driver = LakeDriver(tmp_path)
     driver.receive(PRINTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,13 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.table import Table
 
 from k2_api.app import create_app
@@ -44,12 +46,14 @@ from k2_market.records import INSTANT, PRICE, TRADE, Record, field
 from tests.k2_lake import versions
 from tests.k2_lake.versions import EXCHANGE
 from tests.lakes import LakeDriver, open_lake
+from tests.storage import environment
 
 
 def of_another_time(when: str, home: Path) -> dict[str, Any]:
     """What K2 with the records of another time does to the lake."""
     command = [sys.executable, "-m", "tests.k2_lake.versions", when, str(home)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    told = {**os.environ, **environment(home)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=told)
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, Any] = json.loads(done.stdout or "{}")
     return found
@@ -166,6 +170,7 @@ def test_a_column_added_to_every_record_is_all_that_a_later_version_needs(tmp_pa
     assert len(today[TRADES_TABLE]) == 8
 
 
+@pytest.mark.any_storage
 def test_many_may_open_an_older_lake_at_once(tmp_path: Path) -> None:
     _, wanted = with_columns(tmp_path, [("note", 2)])
 
@@ -179,6 +184,18 @@ def test_many_may_open_an_older_lake_at_once(tmp_path: Path) -> None:
     assert len(table.metadata.schemas) == 2
 
 
+@pytest.mark.any_storage
+def test_a_column_is_null_in_the_files_from_before_it(tmp_path: Path) -> None:
+    table, wanted = with_columns(tmp_path, [("note", 2)])
+    write(table, table_def(REJECTED_TABLE).record, 1)
+    rows_of(table, wanted.record)  # an older table may be read
+    migrated(table, wanted)
+    write(table, wanted.record, 2)
+    notes = [(row["frame_index"], row["note"]) for row in rows_of(table, wanted.record)]
+    assert notes == [(1, None), (2, "x")]
+
+
+@pytest.mark.local_storage
 def test_a_file_that_lacks_a_column_it_was_written_with_is_an_error(tmp_path: Path) -> None:
     table, wanted = with_columns(tmp_path, [("note", 2)])
     write(table, table_def(REJECTED_TABLE).record, 1)
@@ -360,7 +377,7 @@ def write(table: Table, record: Record, number: int, **given: Any) -> None:
 
 def rows_of(table: Table, record: Record) -> list[dict[str, Any]]:
     files = planned(table, record.schema)
-    found = DuckDBEngine().query(
+    found = DuckDBEngine(io=cast("PyArrowFileIO", table.io)).query(
         "select * from rows order by frame_index", {"rows": files}, record.schema
     )
     rows: list[dict[str, Any]] = found.to_pylist()

@@ -154,6 +154,7 @@ def test_an_earlier_arrival_that_tells_another_time_empties_the_window_of_the_la
     assert minutes == [DAY0 + timedelta(minutes=1), DAY0 + timedelta(minutes=2)]
 
 
+@pytest.mark.any_storage
 def test_a_corrected_silver_day_flows_down_to_every_candle_by_ticks(tmp_path: Path) -> None:
     driver = LakeDriver(tmp_path)
     driver.receive([Print(1, 0, "10", "1"), Print(2, DAY, "20", "1"), Print(3, 5, "30", "1")])

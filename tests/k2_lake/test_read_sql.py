@@ -217,6 +217,7 @@ def test_a_statement_that_takes_too_long_is_stopped(filled: TradeLake) -> None:
     assert time.monotonic() - began < 30
 
 
+@pytest.mark.local_storage
 def test_a_missing_home_is_an_error_and_is_not_made(tmp_path: Path) -> None:
     home = tmp_path / "none"
     with pytest.raises(UsageError, match="there is no lake"):
@@ -224,12 +225,14 @@ def test_a_missing_home_is_an_error_and_is_not_made(tmp_path: Path) -> None:
     assert not home.exists()
 
 
+@pytest.mark.local_storage
 def test_a_catalog_that_is_no_database_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "catalog.db").write_text("not a database, but long enough to be looked at" * 40)
     with pytest.raises(LakeUnavailable, match="catalog cannot be opened"):
         rows(existing_lake(LakeSettings.from_environment({}, tmp_path)), "from gold.trades")
 
 
+@pytest.mark.local_storage
 def test_reading_makes_no_table_and_no_file(tmp_path: Path) -> None:
     _ = TradeLake(tmp_path).lake.catalog
     lake = existing_lake(LakeSettings.from_environment({}, tmp_path))
@@ -238,6 +241,7 @@ def test_reading_makes_no_table_and_no_file(tmp_path: Path) -> None:
     assert {p.name.split("-")[0] for p in tmp_path.iterdir()} == {"catalog.db"}
 
 
+@pytest.mark.any_storage
 def test_reading_goes_on_beside_a_writer(tmp_path: Path) -> None:
     writer = TradeLake(tmp_path)
     writer.add(many(5))

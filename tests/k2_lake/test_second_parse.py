@@ -120,6 +120,7 @@ def wrong(tmp_path: Path) -> LakeDriver:
     return driver
 
 
+@pytest.mark.any_storage
 def test_a_corrected_parser_moves_the_rows_once_and_everything_is_as_if_it_had_always_been_right(
     wrong: LakeDriver, right: LakeDriver
 ) -> None:

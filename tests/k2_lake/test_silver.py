@@ -82,6 +82,7 @@ def test_every_frame_is_counted_as_what_it_is_and_bad_ones_keep_their_coordinate
 
 
 @pytest.mark.parametrize("table", [REJECTED_TABLE, SILVER])
+@pytest.mark.any_storage
 def test_a_run_killed_before_either_commit_is_made_up_for_exactly_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str
 ) -> None:
@@ -174,6 +175,7 @@ def test_a_frame_that_the_parser_loses_fails_the_run_and_commits_nothing(tmp_pat
     assert run(driver)["frames"] == 6
 
 
+@pytest.mark.any_storage
 def test_two_runs_over_the_same_frames_reject_each_row_once(tmp_path: Path) -> None:
     """The other run comes while ours has parsed and not yet committed."""
     driver = LakeDriver(tmp_path)

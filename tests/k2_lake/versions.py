@@ -9,6 +9,7 @@ and prints what it finds.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -69,7 +70,7 @@ def _earlier(home: Path) -> None:
     cut()
     from tests.lakes import LakeDriver
 
-    driver = LakeDriver(home)
+    driver = LakeDriver(home, os.environ)
     driver.receive(first(), EXCHANGE)
     driver.tick([EXCHANGE])
 
@@ -86,7 +87,7 @@ def _later(home: Path) -> None:
     from k2_market.kinds import Kind
     from tests.lakes import LakeDriver
 
-    driver = LakeDriver(home)
+    driver = LakeDriver(home, os.environ)
     driver.receive(then(), EXCHANGE)
     driver.tick([EXCHANGE])
     ticked = driver.everything()

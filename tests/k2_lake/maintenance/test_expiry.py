@@ -60,6 +60,7 @@ def kept(table: Table) -> list[int]:
     return [s.sequence_number or 0 for s in lineage(table)][::-1]
 
 
+@pytest.mark.any_storage
 def test_the_newest_stay_and_the_rows_and_what_is_consumed_are_the_same(tmp_path: Path) -> None:
     driver = ticked(tmp_path, 5)
     rows, at = driver.everything(), position(driver.lake.table(BRONZE))

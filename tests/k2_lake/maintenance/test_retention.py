@@ -64,6 +64,7 @@ def rows_of(driver: LakeDriver, table: str, day: date) -> list[dict[str, object]
     return [row for row in driver.rows(table) if row[name] == day]
 
 
+@pytest.mark.any_storage
 def test_old_days_are_dropped_in_one_commit_that_no_consumer_follows(tmp_path: Path) -> None:
     driver = market(tmp_path)
     before = {name: driver.rows(name) for name in MADE}
