@@ -151,7 +151,7 @@ def _readable_bounds(engine: Engine, files: Files, epoch: int) -> tuple[_Bounds,
         found: dict[int, tuple[int, int]] = {}
         frames = 0
         for file in files.files if len(files.files) > 1 else ():
-            bounds, more = _readable_bounds(engine, Files(files.schema, (file,)), epoch)
+            bounds, more = _readable_bounds(engine, files.only((file,)), epoch)
             frames += more
             for p, (first, last) in bounds.items():
                 known = found.get(p, (first, last))
@@ -166,18 +166,18 @@ def _bounds(engine: Engine, files: Files, epoch: int) -> tuple[_Bounds, int]:
 
 def _around(engine: Engine, table: Table, side: BooleanExpression, at: Position) -> _Bounds:
     """By partition, first and last offset on the nearest day of that side that has any."""
-    files = planned(table, RAW_FRAME.schema, And(side, EqualTo("epoch", at.epoch))).files
+    files = planned(table, RAW_FRAME.schema, And(side, EqualTo("epoch", at.epoch)))
 
     def day(file: Any) -> Any:
         return file.partition[0]
 
-    ordered = sorted(files, key=day, reverse=isinstance(side, LessThan))
+    ordered = sorted(files.files, key=day, reverse=isinstance(side, LessThan))
     wanted = {p for p, following in at.offsets.items() if following}
     found: dict[int, tuple[int, int]] = {}
     for number, (_, group) in enumerate(groupby(ordered, day)):
         if not wanted - found.keys() or number == DAYS_AROUND:
             break
-        bounds, _ = _readable_bounds(engine, Files(RAW_FRAME.schema, tuple(group)), at.epoch)
+        bounds, _ = _readable_bounds(engine, files.only(group), at.epoch)
         found = {**bounds, **found}
     return found
 
