@@ -182,6 +182,8 @@ def _materialize(table: str, partition: Any) -> str:
     if not table_def(table).record.day:
         return "restore the file from a backup"
     day = partition[0] if isinstance(partition[0], date) else EPOCH + timedelta(days=partition[0])
+    if table.startswith("bronze."):
+        return f"while Kafka holds {day}, materialize it with mode: replace (docs/backfill.md)"
     return f"k2 backfill --asset {table} --from {day} --to {day}"
 
 

@@ -111,7 +111,7 @@ def test_a_file_with_other_bytes_is_found_by_reading_and_its_day_made_again(home
     finding = only(found(home, deep=True))
     assert (finding.part, finding.what) == ("gold.ohlcv_5m", "data")
     assert finding.mend == f"k2 backfill --asset gold.ohlcv_5m --from {DAY} --to {DAY}"
-    driver.candles(DAY, recompute=True)
+    assert run(*finding.mend.split()[1:], "--home", str(home))[0] == 0
     assert found(home, deep=True) == []
 
 
