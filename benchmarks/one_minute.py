@@ -14,7 +14,8 @@ from k2_lake.catalog import Lake
 from k2_lake.commit import commit
 from k2_lake.duckdb_engine import PRELUDE, DuckDBEngine
 from k2_lake.history import Mode
-from k2_lake.scan import local_path, of_day, planned
+from k2_lake.locations import local_path
+from k2_lake.scan import of_day, planned
 from k2_lake.tables import TRADES_TABLE, candle_name
 from k2_market.errors import InvariantBroken
 from k2_market.records import TRADE

@@ -28,8 +28,13 @@ def table(figures: Sequence[Figure]) -> Table:
     return shown
 
 
-def write(path: Path, figures: Sequence[Figure], settings: Mapping[str, object]) -> None:
-    """The same with the settings, the machine and the time."""
+def write(
+    path: Path,
+    figures: Sequence[Figure],
+    settings: Mapping[str, object],
+    more: Mapping[str, object] | None = None,
+) -> None:
+    """The same with the settings, the machine and the time; ``more`` goes beside them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     found = {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -39,20 +44,24 @@ def write(path: Path, figures: Sequence[Figure], settings: Mapping[str, object])
             {
                 "name": f.name,
                 "unit": f.unit,
-                "median": _rounded(f.value),
-                "runs": [_rounded(r) for r in f.runs],
+                "median": rounded(f.value),
+                "runs": [rounded(r) for r in f.runs],
                 "at_least": f.at_least,
                 "at_most": f.at_most,
                 "reached": f.reached,
             }
             for f in figures
         ],
+        **(more or {}),
     }
     path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
-def document(page: Path, figures: Sequence[Figure], mark: str = MARK) -> None:
-    """Write the same table into a page of the documentation, between its two markers."""
+def document(page: Path, figures: Sequence[Figure], mark: str = MARK, above: str = "") -> None:
+    """Write the same table into a page of the documentation, between its two markers.
+
+    ``above`` goes before it: a line with a picture.
+    """
     begin, end = f"<!-- {mark} -->", f"<!-- end of {mark} -->"
     before, _, rest = page.read_text(encoding="utf-8").partition(begin)
     _, _, after = rest.partition(end)
@@ -60,7 +69,7 @@ def document(page: Path, figures: Sequence[Figure], mark: str = MARK) -> None:
     when, where = f"{datetime.now(UTC):%Y-%m-%d}", f"{machine['cores']} cores"
     told = (
         f"Measured {when}, {where} ({machine['processor']}), Python {machine['python']}; "
-        f"medians of {len(figures[0].runs)} rounds."
+        f"medians of {max(len(f.runs) for f in figures)} rounds."
     )
     lines = ["| figure | unit | median | lowest | highest | to reach | |"]
     lines += ["| --- | --- | ---: | ---: | ---: | ---: | --- |"]
@@ -69,7 +78,8 @@ def document(page: Path, figures: Sequence[Figure], mark: str = MARK) -> None:
         verdict = _VERDICTS[f.reached]
         lines.append(f"| {f.name} | {f.unit} | {numbers} | {_to_reach(f)} | {verdict} |")
     body = "\n".join(lines)
-    page.write_text(f"{before}{begin}\n\n{told}\n\n{body}\n\n{end}{after}", encoding="utf-8")
+    shown = f"{above}\n\n" if above else ""
+    page.write_text(f"{before}{begin}\n\n{shown}{told}\n\n{body}\n\n{end}{after}", encoding="utf-8")
 
 
 def _to_reach(figure: Figure) -> str:
@@ -78,11 +88,12 @@ def _to_reach(figure: Figure) -> str:
     return "" if figure.at_most is None else f"<= {text(figure.at_most)}"
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
+    """The number as it is kept."""
     return round(value) if value >= 1000 else round(value, 3)
 
 
 def text(value: float) -> str:
     """The number as people read it, rounded as it is kept: 1,234 or 1.23."""
-    kept = _rounded(value)
+    kept = rounded(value)
     return f"{kept:,.0f}" if kept >= 1000 else f"{kept:.2f}"

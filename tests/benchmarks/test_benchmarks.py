@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import feed, report
+from benchmarks import compaction, feed, report
 from benchmarks.__main__ import RESULTS, Name, Sizes, measure
 from benchmarks.figures import Figure
 
@@ -74,6 +74,25 @@ def test_a_tiny_feed_loses_no_frame_and_tells_every_figure(tmp_path: Path) -> No
     assert told
 
 
+COMPACTION = {
+    "small files of the day": "files",
+    "files after compaction": "files",
+    "bytes, before / after": "ratio",
+    "planning the day, before / after": "ratio",
+    "1m candles of the day, before / after": "ratio",
+    "one symbol's hour, before / after": "ratio",
+    "three columns through PyIceberg, before / after": "ratio",
+}
+
+
+def test_a_tiny_compaction_tells_every_figure(tmp_path: Path) -> None:
+    figures = compaction.measure(12, 6_000, 1, tmp_path, lambda _: None)
+
+    assert {f.name: f.unit for f in figures} == COMPACTION
+    assert [f.value for f in figures[:2]] == [12, 1]
+    assert all(f.value > 0 for f in figures)
+
+
 def test_a_figure_is_the_median_of_its_runs_and_knows_whether_it_reaches_its_aim() -> None:
     fast, slow = Figure("a", "x", [1.0, 9.0, 2.0], at_least=2), Figure("b", "x", [3.0], at_most=2)
 
@@ -85,7 +104,11 @@ def test_a_figure_is_the_median_of_its_runs_and_knows_whether_it_reaches_its_aim
 def test_the_page_on_performance_says_what_the_command_printed() -> None:
     page = (RESULTS.parents[2] / "docs" / "performance.md").read_text(encoding="utf-8")
     chain = {n: unit for names in EXPECTED.values() for n, unit in names.items()}
-    for results, names in ((RESULTS, chain), (feed.RESULTS, FEED)):
+    for results, names in (
+        (RESULTS, chain),
+        (feed.RESULTS, FEED),
+        (compaction.RESULTS, COMPACTION),
+    ):
         found = json.loads(results.read_text(encoding="utf-8"))
         assert {f["name"]: f["unit"] for f in found["figures"]} == names
         _agrees(found, page)
