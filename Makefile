@@ -10,7 +10,7 @@ COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --no-strip-extras -q pyproject.toml --group build
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-storage lint bench soak chaos lock clean
+.PHONY: help demo test test-storage lint bench soak chaos year lock clean
 
 help: ## Show what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -33,12 +33,16 @@ lint: $(DEV) ## Check style, types and who imports whom
 bench: $(DEV) ## Measure frames and trades per second of every stage
 	@$(BIN)/python -m benchmarks
 	@$(BIN)/python -m benchmarks.feed
+	@$(BIN)/python -m benchmarks.compaction
 
 soak: $(DEV) ## Run a live feed for 20 minutes against disconnects and a restart of Kafka
 	@$(BIN)/python -m benchmarks.soak
 
 chaos: $(DEV) ## Kill the process over 200 times, at every place of its work, and count every row
 	@$(BIN)/python -m benchmarks.chaos
+
+year: $(DEV) ## Live through a year of ticks, compressed in time, with maintenance
+	@$(BIN)/python -m benchmarks.year
 
 lock: ## Pin the dependencies again (needs uv)
 	@$(COMPILE) -o requirements.lock
