@@ -90,6 +90,7 @@ def test_a_table_that_lacks_what_its_record_requires_is_refused(tmp_path: Path) 
         lake.table(TRADES_TABLE)
 
 
+@pytest.mark.local_storage
 def test_a_table_whose_metadata_is_gone_is_out_of_reach(tmp_path: Path) -> None:
     lake = open_lake(tmp_path)
     location = lake.table(TRADES_TABLE).metadata_location
@@ -98,6 +99,7 @@ def test_a_table_whose_metadata_is_gone_is_out_of_reach(tmp_path: Path) -> None:
         lake.table(TRADES_TABLE)
 
 
+@pytest.mark.local_storage
 def test_the_sqlite_catalog_lets_readers_read_while_one_writes(tmp_path: Path) -> None:
     open_lake(tmp_path).table(TRADES_TABLE)
     connection = sqlite3.connect(tmp_path / "catalog.db")

@@ -50,6 +50,7 @@ def _known_files(lake: Lake, name: str) -> set[str]:
 
 
 @catalogs
+@pytest.mark.local_storage
 def test_of_two_writers_planned_on_one_head_the_second_gets_a_conflict(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
@@ -64,6 +65,7 @@ def test_of_two_writers_planned_on_one_head_the_second_gets_a_conflict(
     assert _data_files(tmp_path) == _known_files(lake, BRONZE)
 
 
+@pytest.mark.local_storage
 def test_a_replacement_that_lost_leaves_the_winners_rows_and_no_files(tmp_path: Path) -> None:
     lake = open_lake(tmp_path)
     rows = bronze_rows(prints_table(PRINTS))
@@ -170,6 +172,7 @@ def breaking(catalog: str, request: pytest.FixtureRequest) -> Callable[[Lake], N
 
 
 @catalogs
+@pytest.mark.local_storage
 def test_a_catalog_that_is_down_is_told_with_the_tables_name(
     tmp_path: Path, environment: dict[str, str], breaking: Callable[[Lake], None]
 ) -> None:

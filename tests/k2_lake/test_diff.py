@@ -26,6 +26,8 @@ from tests.frames import DAY0, Print
 from tests.k2_api.lake_of_trades import Made, TradeLake, row_of
 from tests.lakes import LakeDriver
 
+pytestmark = pytest.mark.local_storage
+
 ENGINE = DuckDBEngine()
 DAY = 86_400
 DAYS = [DAY0.date() + timedelta(days=n) for n in range(3)]

@@ -28,6 +28,7 @@ def test_a_home_that_cannot_stand_in_a_url_is_refused(tmp_path: Path, name: str)
         LakeDriver(tmp_path / name)
 
 
+@pytest.mark.local_storage
 def test_a_data_file_that_is_gone_is_named(tmp_path: Path) -> None:
     driver = LakeDriver(tmp_path)
     driver.receive([Print(1, 0, "10", "1")])

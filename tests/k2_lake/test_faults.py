@@ -27,6 +27,8 @@ from tests.faulty import as_nobody, cut, files_of, filled, scramble, small_disk
 from tests.frames import ARRIVAL, DAY0, Print
 from tests.lakes import LakeDriver, parser
 
+pytestmark = pytest.mark.local_storage
+
 BRONZE, SILVER = bronze_name("binance", Kind.TRADES), silver_name("binance", Kind.TRADES)
 MINUTES = "gold.ohlcv_1m"
 DAY = 86_400_000

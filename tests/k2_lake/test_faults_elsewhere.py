@@ -124,6 +124,7 @@ def answer_lost(catalog: Any) -> Iterator[None]:
         catalog.commit_table = answered
 
 
+@pytest.mark.local_storage
 def test_a_locked_catalog_is_told_and_the_next_run_goes_on(
     tmp_path: Path, undisturbed: dict[str, Any]
 ) -> None:

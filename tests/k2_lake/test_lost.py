@@ -23,6 +23,8 @@ from k2_market.kinds import Kind
 from tests.frames import ARRIVAL, DAY0, Print
 from tests.lakes import LakeDriver, parser
 
+pytestmark = pytest.mark.local_storage
+
 BRONZE, SILVER = "bronze.binance_trades", "silver.binance_trades"
 DAY, NEXT = DAY0.date(), DAY0.date() + timedelta(days=1)
 TICKS = [

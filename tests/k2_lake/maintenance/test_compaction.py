@@ -116,6 +116,7 @@ def test_today_and_what_was_written_to_of_late_are_left_alone(tmp_path: Path) ->
     assert compacted(driver, "gold.instruments") == []
 
 
+@pytest.mark.local_storage
 def test_a_dry_run_says_what_would_be_and_writes_no_file(tmp_path: Path) -> None:
     driver = filled(tmp_path)
     files = sorted(tmp_path.rglob("trades/**/*.parquet"))
@@ -180,6 +181,7 @@ def _of_older_snapshots(driver: LakeDriver) -> set[str]:
 
 
 @pytest.mark.parametrize("lost", ["a row", "an id"])
+@pytest.mark.local_storage
 def test_what_would_not_hold_the_same_rows_is_not_committed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
 ) -> None:

@@ -28,6 +28,8 @@ from tests.frames import DAY0, Print
 from tests.lakes import LakeDriver, parser
 from tests.services import S3Server
 
+pytestmark = pytest.mark.local_storage
+
 AT_ONCE = timedelta(0)
 SILVER = "silver.binance_trades"
 
