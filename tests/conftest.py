@@ -11,12 +11,13 @@ from tests.needs import NEEDS, require
 from tests.registry_server import registry
 from tests.s3proxy_server import s3proxy_server
 from tests.services import postgres_database, postgres_server, s3_server
-from tests.storage import best_store, elsewhere, parametrize, storage
+from tests.storage import best_store, elsewhere, everywhere, parametrize, storage
 
 __all__ = [
     "best_store",
     "chromium_path",
     "elsewhere",
+    "everywhere",
     "kafka_cluster",
     "kafka_server",
     "postgres_database",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -80,14 +81,29 @@ def storage(request: pytest.FixtureRequest) -> Iterator[str]:
     if WANTED and request.node.get_closest_marker("local_storage"):
         pytest.skip("it looks at files of the home, and the lake is elsewhere")
     where = SERVERS if WANTED else getattr(request, "param", "files")
-    if where == "files":
+    if WANTED or where == "files":
         yield where
         return
-    servers: Elsewhere = request.getfixturevalue("elsewhere")
+    with _redirected(request.getfixturevalue("elsewhere")):
+        yield where
+
+
+@pytest.fixture(scope="session", autouse=True)
+def everywhere(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Where K2_TEST_STORAGE asks for it, the lakes of fixtures of any scope are on the servers."""
+    if not WANTED:
+        yield
+        return
+    with _redirected(request.getfixturevalue("elsewhere")):
+        yield
+
+
+@contextmanager
+def _redirected(servers: Elsewhere) -> Iterator[None]:
     _opened.append(servers)
     with pytest.MonkeyPatch.context() as patch:
         _redirect(patch, servers)
-        yield where
+        yield
     _opened.pop()
 
 
