@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 ASSET = "svg foreignObject [class*=AssetNode_assetName]"
+DAY = "dagster/partition"
 ANSWER_MS = 45_000
 BACKFILL_MS = 240_000
 ROW = re.compile(r"^(\w+ / \w+)\n100% completed\n((?:\d+\s){3}\d+)", re.MULTILINE)
@@ -103,6 +104,10 @@ def ask(dagster: str, question: str, **variables: object) -> Any:
 RUNS = """query ($id: String!) { partitionBackfillOrError(backfillId: $id) {
   ... on PartitionBackfill { status runs(limit: 50) { id status tags { key value } } } } }"""
 
+LAUNCH = """mutation ($asked: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $asked) { __typename
+    ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
+
 MATERIALIZATIONS = """query ($path: [String!]!, $days: [String!]) {
   assetNodeOrError(assetKey: {path: $path}) { ... on AssetNode {
     assetMaterializations(limit: 50, partitions: $days) { partition runId metadataEntries {
@@ -137,3 +142,18 @@ def check_results(dagster: str, table: str, check: str, runs: dict[str, str]) ->
     """Day by day, how a check went in these runs."""
     found = ask(dagster, CHECKS, path=table.split("."), name=check)["assetCheckExecutions"]
     return {e["partition"]: e["status"] for e in found if e["runId"] in runs}
+
+
+def launch(dagster: str, table: str, days: Sequence[str]) -> str:
+    """Start a backfill of these days of a table; its id."""
+    asked = {"assetSelection": [{"path": table.split(".")}], "partitionNames": list(days)}
+    found = ask(dagster, LAUNCH, asked=asked)["launchPartitionBackfill"]
+    assert found["__typename"] == "LaunchBackfillSuccess", found
+    return str(found["backfillId"])
+
+
+def outcome(dagster: str, backfill_id: str) -> tuple[str, dict[str, str]]:
+    """How a backfill stands, and how its run of each day."""
+    found = ask(dagster, RUNS, id=backfill_id)["partitionBackfillOrError"]
+    days = {t["value"]: r["status"] for r in found["runs"] for t in r["tags"] if t["key"] == DAY}
+    return found["status"], days

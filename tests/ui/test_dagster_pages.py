@@ -10,18 +10,24 @@ import json
 import re
 import urllib.request
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from pyiceberg.expressions import EqualTo
 
 from k2_assets.definitions import ASSETS
 from k2_cli.home import locked_home
+from k2_lake.locations import local_path
+from k2_lake.scan import planned
 from k2_lake.tables import TABLES
+from k2_market.records import CANDLE
 from k2_market.timeframes import TIMEFRAMES
 from tests.frames import Print
+from tests.lakes import open_lake
+from tests.services import wait_until
 from tests.ui import dagster_page as ui
 from tests.ui.demo_process import (
     TRADE_DAYS,
@@ -204,6 +210,27 @@ def test_a_backfill_of_all_gold_tables_from_the_lineage_gives_the_same_rows_and_
         for check in ("rules", "reconciled"):
             passed = dict.fromkeys(TRADE_DAYS, "SUCCEEDED")
             assert ui.check_results(demo.dagster, table, check, runs) == passed, (table, check)
+    assert gold_rows(demo.home) == rows
+
+
+def test_a_day_that_fails_in_a_backfill_fails_alone(
+    demo: RunningDemo, rows: dict[str, str]
+) -> None:
+    table, source = "gold.ohlcv_1d", open_lake(demo.home).table("gold.ohlcv_1h")
+    of_first = EqualTo("window_date", date.fromisoformat(TRADE_DAYS[0]))
+    broken = Path(str(local_path(planned(source, CANDLE.schema, of_first).paths[0])))
+    away = broken.rename(broken.with_suffix(".away"))
+    days = [*TRADE_DAYS, "2024-08-10"]
+    backfill_id = ui.launch(demo.dagster, table, days)
+    wait_until(
+        lambda: ui.outcome(demo.dagster, backfill_id)[0].startswith(("COMPLETED", "FAILED")),
+        "the backfill",
+        ui.BACKFILL_MS / 1000,
+    )
+    status, by_day = ui.outcome(demo.dagster, backfill_id)
+    assert status == "COMPLETED_FAILED"
+    assert by_day == dict(zip(days, ("FAILURE", "SUCCESS", "SUCCESS"), strict=True))
+    away.rename(broken)
     assert gold_rows(demo.home) == rows
 
 
