@@ -10,6 +10,9 @@ import pytest
 
 from benchmarks import compaction, feed, report
 from benchmarks.__main__ import RESULTS, Name, Sizes, measure
+from benchmarks.chaos import __main__ as chaos
+from benchmarks.chaos.report import page
+from benchmarks.chaos.seams import Place
 from benchmarks.figures import Figure
 
 TINY = Sizes(frames=2_000, rounds=1, full_day=4_000, new_trades=500, day_of_candles=5_000)
@@ -136,3 +139,18 @@ def test_the_page_on_performance_says_what_the_soak_found() -> None:
         f"| trades made while nobody was connected | {frames['not_sent']:,} |",
     ):
         assert line.removeprefix("| ") in page, line
+
+
+def test_the_page_on_exactly_once_says_what_the_chaos_run_printed() -> None:
+    text = chaos.PAGE.read_text(encoding="utf-8")
+    found = json.loads(chaos.RESULTS.read_text(encoding="utf-8"))
+    assert page(found) in text
+    assert f"{found['kills']} kills" in text
+    assert found["measured_at"][:10] in text
+    assert found["kills"] >= 200
+    for stage in found["stages"].values():
+        wrong = ("rows_lost", "rows_doubled", "rows_wrong", "checks_failed", "other_failures")
+        assert {name: stage[name] for name in wrong} == dict.fromkeys(wrong, 0)
+        assert sum(k["kills"] for k in stage["kills"]) == stage["times_killed"]
+    places = {k["place"] for stage in found["stages"].values() for k in stage["kills"]}
+    assert places == set(Place)
