@@ -36,7 +36,7 @@ RESULTS = Path(__file__).parents[1] / "results" / "chaos.json"
 PAGE = ROOT / "docs" / "exactly-once.md"
 BROKERS, CATALOGS = ("Kafka", "embedded"), ("SQLite", "PostgreSQL")
 # Nothing here outlives a power cut, which is not what is tried: memory saves half of the time.
-_MEMORY = Path("/dev/shm")
+MEMORY = Path("/dev/shm")
 
 
 @contextmanager
@@ -94,7 +94,7 @@ def main(
 ) -> None:
     """Kill the process again and again; exits with 1 where a row or a check is not right."""
     console = Console()
-    place = _MEMORY if _MEMORY.is_dir() else None
+    place = MEMORY if MEMORY.is_dir() else None
     with (
         tempfile.TemporaryDirectory(prefix="k2-chaos-", dir=place) as folder,
         stages(Path(folder), BROKERS, CATALOGS) as on,
