@@ -19,7 +19,7 @@ demo: $(PRODUCT) ## Run the whole platform on this machine, against a simulated 
 	@exec $(BIN)/k2 demo
 
 test: $(DEV) ## Run the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-storage: $(DEV) ## Run the lake's tests on PostgreSQL and an S3-compatible store
 	@K2_TEST_STORAGE=postgres,s3 $(BIN)/python -m pytest tests/k2_lake
