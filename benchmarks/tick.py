@@ -29,13 +29,6 @@ from k2_cli.home import environment, prepare_dagster
 from k2_feeds.kafka.broker import start_broker
 from k2_feeds.kafka.cluster import KafkaSettings
 from k2_feeds.parsing import frames as parsing
-from k2_lake.audit import (
-    gold_reconciled,
-    offsets_contiguous,
-    offsets_recorded,
-    silver_reconciled,
-)
-from k2_lake.candle_audit import minutes_reconciled, rollup_reconciled
 from k2_lake.candles import build_candles
 from k2_lake.catalog import Lake
 from k2_lake.commit import commit
@@ -44,6 +37,13 @@ from k2_lake.engine import Engine
 from k2_lake.gold import merge
 from k2_lake.history import Consumed, Mode, head_sequence
 from k2_lake.letters import rejected_of_day
+from k2_lake.quality.audit import (
+    gold_reconciled,
+    offsets_contiguous,
+    offsets_recorded,
+    silver_reconciled,
+)
+from k2_lake.quality.candle_audit import minutes_reconciled, rollup_reconciled
 from k2_lake.scope import Scope, Verdict
 from k2_lake.silver import refine
 from k2_lake.tables import TABLES, TRADES_TABLE, bronze_name, candle_name, silver_name

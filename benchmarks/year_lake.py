@@ -23,7 +23,6 @@ from benchmarks.stages import new_lake
 from k2_lake.candles import build_candles
 from k2_lake.commit import commit
 from k2_lake.duckdb_engine import DuckDBEngine
-from k2_lake.gaps import find_gaps
 from k2_lake.gold import merge
 from k2_lake.history import Consumed, Mode
 from k2_lake.maintenance.compaction import compact
@@ -31,6 +30,7 @@ from k2_lake.maintenance.expiry import expire
 from k2_lake.maintenance.garbage import sweep
 from k2_lake.maintenance.policy import Policy
 from k2_lake.maintenance.retention import retain
+from k2_lake.quality.gaps import find_gaps
 from k2_lake.scan import of_day, planned
 from k2_lake.tables import TABLES, TRADES_TABLE, bronze_name, candle_name, silver_name
 from k2_market.kinds import Kind

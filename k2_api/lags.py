@@ -17,7 +17,7 @@ from k2_feeds.kafka.cluster import KafkaSettings, from_environment
 from k2_feeds.kafka.look import Held, TopicsLook
 from k2_feeds.kafka.topics import raw_topic
 from k2_lake.bronze import position
-from k2_lake.freshness import Freshness, freshness
+from k2_lake.quality.freshness import Freshness, freshness
 from k2_lake.tables import bronze_name
 from k2_market.errors import LogError
 from k2_market.exchanges import EXCHANGES

@@ -28,7 +28,7 @@ from k2_api import cursor as cursors
 from k2_api.parameters import RangeParameters
 from k2_api.reader import LakeReader, Pinned, pinned, read_from
 from k2_api.symbols import Listing, SymbolIndex, require_exchange
-from k2_lake.freshness import SLO_S, Freshness
+from k2_lake.quality.freshness import SLO_S, Freshness
 from k2_lake.tables import TRADES_TABLE, candle_name
 from k2_market.records import CANDLE, TRADE, Record
 from k2_market.timeframes import day_bounds, timeframe

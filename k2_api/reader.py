@@ -21,13 +21,13 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from k2_lake.as_of import AsOf, kept_snapshot, resolve_as_of
 from k2_lake.catalog import CATALOG_NAME, Lake, LakeSettings
 from k2_lake.duckdb_engine import bind
 from k2_lake.faults import blames_a_file
 from k2_lake.read_sql import existing_lake, existing_table
 from k2_lake.scan import Files, planned
 from k2_lake.tables import table_def
+from k2_lake.travel.as_of import AsOf, kept_snapshot, resolve_as_of
 from k2_market.errors import LakeUnavailable, UsageError
 
 KEPT_PLANS = 256

@@ -21,15 +21,15 @@ from pandera.errors import SchemaErrors
 from k2_assets.days import DAYS, day_of
 from k2_assets.resources import LakeResource, duckdb_engine
 from k2_assets.tables import MODE_TAG, PARTITION_TAG, TICK, asset_key
-from k2_lake.audit import (
+from k2_lake.catalog import Lake
+from k2_lake.engine import Engine
+from k2_lake.quality.audit import (
     gold_reconciled,
     offsets_contiguous,
     offsets_recorded,
     silver_reconciled,
 )
-from k2_lake.candle_audit import minutes_reconciled, rollup_reconciled
-from k2_lake.catalog import Lake
-from k2_lake.engine import Engine
+from k2_lake.quality.candle_audit import minutes_reconciled, rollup_reconciled
 from k2_lake.scope import Scope, Verdict
 from k2_lake.tables import bronze_name, candle_name, gold_name, silver_name
 from k2_market.candle_rules import candle_schema

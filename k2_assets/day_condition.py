@@ -13,10 +13,10 @@ from k2_assets.resources import LakeResource, duckdb_engine
 from k2_assets.tables import PARTITION_TAG, Result, asset_key, table_asset, told
 from k2_feeds.selection import read_selection
 from k2_lake.catalog import Lake
-from k2_lake.day_audit import one_condition_each
-from k2_lake.day_condition import SOURCES, assess, conditions
-from k2_lake.day_due import first_arrival
-from k2_lake.day_expectation import Configured
+from k2_lake.quality.day_audit import one_condition_each
+from k2_lake.quality.day_condition import SOURCES, assess, conditions
+from k2_lake.quality.day_due import first_arrival
+from k2_lake.quality.day_expectation import Configured
 from k2_lake.tables import CONDITION_TABLE, candle_name
 from k2_market.conditions import Condition, Instrumented
 from k2_market.errors import UsageError

@@ -13,7 +13,7 @@ from k2_feeds.kafka.look import Held, TopicsLook
 from k2_feeds.kafka.topics import raw_topic
 from k2_lake.bronze import position
 from k2_lake.catalog import Lake
-from k2_lake.freshness import SLO_S, Freshness, freshness
+from k2_lake.quality.freshness import SLO_S, Freshness, freshness
 from k2_lake.tables import bronze_name
 from k2_market.errors import K2Error
 from k2_market.exchanges import EXCHANGES

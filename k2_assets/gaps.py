@@ -9,8 +9,8 @@ from pyiceberg.expressions import EqualTo
 from k2_assets.days import day_of
 from k2_assets.resources import LakeResource, duckdb_engine
 from k2_assets.tables import Result, asset_key, is_tick, table_asset, told
-from k2_lake.gap_ledger import Cause, Gap, State
-from k2_lake.gaps import find_gaps, recorded_gaps
+from k2_lake.quality.gap_ledger import Cause, Gap, State
+from k2_lake.quality.gaps import find_gaps, recorded_gaps
 from k2_lake.tables import GAPS_TABLE, TRADES_TABLE
 
 SHOWN = 20

@@ -18,8 +18,8 @@ from k2_feeds.live.tls import from_environment as tls_from_environment
 from k2_feeds.rest import RestClient
 from k2_lake.catalog import Lake
 from k2_lake.engine import Engine
-from k2_lake.reconciliation import Reconciled, reconcile, symbols_of, unexplained_rows
-from k2_lake.reconciliation_ledger import keep, recorded
+from k2_lake.quality.reconciliation import Reconciled, reconcile, symbols_of, unexplained_rows
+from k2_lake.quality.reconciliation_ledger import keep, recorded
 from k2_lake.scan import of_day
 from k2_lake.tables import RECONCILIATION_TABLE, candle_name
 from k2_market.errors import FeedError

@@ -28,8 +28,8 @@ from k2_feeds.live.tls import from_environment as tls_from_environment
 from k2_feeds.rest import RestClient
 from k2_lake.catalog import Lake
 from k2_lake.engine import Engine
-from k2_lake.gap_ledger import Cause, Gap, State
-from k2_lake.gaps import give_up, recorded_gaps
+from k2_lake.quality.gap_ledger import Cause, Gap, State
+from k2_lake.quality.gaps import give_up, recorded_gaps
 from k2_market.errors import FeedError
 from k2_market.kinds import Kind
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from k2_feeds.kafka.admin import topic_id
 from k2_feeds.kafka.cluster import KafkaSettings
 from k2_feeds.kafka.reader import TopicReader
-from k2_lake.rollback import Rollback
+from k2_lake.travel.rollback import Rollback
 from k2_market.errors import UsageError
 
 

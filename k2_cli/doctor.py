@@ -75,7 +75,7 @@ def examine(home: Path, *, deep: bool = False) -> Iterator[Finding]:
     from k2_feeds.live.health import feed_findings
     from k2_feeds.typed.registry import registry_from_environment
     from k2_lake.catalog import LakeSettings
-    from k2_lake.health import lake_findings
+    from k2_lake.quality.health import lake_findings
 
     settings = LakeSettings.from_environment(os.environ, home)
     in_use = home_in_use(home)

@@ -41,7 +41,7 @@ def snapshots(
     Example: k2 lake snapshots gold.trades
     """
     from k2_cli.show_travel import write_snapshots
-    from k2_lake.snapshots import kept_snapshots, written_table
+    from k2_lake.travel.snapshots import kept_snapshots, written_table
 
     found = kept_snapshots(written_table(_lake_of(home), table))
     write_snapshots(found, limit, as_json=format is Format.JSON)
@@ -66,7 +66,7 @@ def tag(
     Example: k2 lake tag q3-2026, then k2 sql --as-of q3-2026 "select ..."
     """
     from k2_cli.show_travel import write_tagged, write_untagged
-    from k2_lake.tags import remove_tag, set_tag
+    from k2_lake.travel.tags import remove_tag, set_tag
 
     opened, only = _lake_of(home), table or []
     if remove:
@@ -91,11 +91,11 @@ def diff(
     Example: k2 lake diff gold.ohlcv_1m q3-2026 2026-11-20T00:00:00Z --rows
     """
     from k2_cli.show_travel import SHOWN_ROWS, write_diff
-    from k2_lake.as_of import AsOf, resolve_as_of
-    from k2_lake.diff import diff as compare
-    from k2_lake.diff import differences
     from k2_lake.duckdb_engine import DuckDBEngine
-    from k2_lake.snapshots import written_table
+    from k2_lake.travel.as_of import AsOf, resolve_as_of
+    from k2_lake.travel.diff import diff as compare
+    from k2_lake.travel.diff import differences
+    from k2_lake.travel.snapshots import written_table
 
     opened = _lake_of(home)
     found, engine = written_table(opened, table), DuckDBEngine(io=opened.io)
@@ -129,9 +129,9 @@ def rollback(
     from k2_cli.show_travel import write_rollback
     from k2_feeds.kafka.broker import broker_settings
     from k2_feeds.kafka.cluster import from_environment
-    from k2_lake.as_of import AsOf
     from k2_lake.duckdb_engine import DuckDBEngine
-    from k2_lake.rollback import Rollback, plan_rollback, roll_back
+    from k2_lake.travel.as_of import AsOf
+    from k2_lake.travel.rollback import Rollback, plan_rollback, roll_back
 
     opened, when = _lake_of(home), AsOf.parse(to)
     engine = DuckDBEngine(io=opened.io)

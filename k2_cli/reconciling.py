@@ -18,9 +18,9 @@ from k2_feeds.klines import ask
 from k2_feeds.klines.files import read_files
 from k2_lake.catalog import Lake, LakeSettings
 from k2_lake.duckdb_engine import DuckDBEngine
+from k2_lake.quality.reconciliation import Reconciled, outcomes, reconcile, unexplained
+from k2_lake.quality.reconciliation_ledger import keep
 from k2_lake.read_sql import existing_lake
-from k2_lake.reconciliation import Reconciled, outcomes, reconcile, unexplained
-from k2_lake.reconciliation_ledger import keep
 from k2_market.errors import UsageError
 from k2_market.klines import Comparison, Outcome, Published
 from k2_market.timeframes import Timeframe

@@ -18,8 +18,8 @@ from k2_feeds.kafka.broker import broker_settings
 from k2_feeds.kafka.cluster import from_environment
 from k2_lake.catalog import Lake, LakeSettings
 from k2_lake.duckdb_engine import DuckDBEngine
-from k2_lake.gap_ledger import Gap
-from k2_lake.gaps import give_up
+from k2_lake.quality.gap_ledger import Gap
+from k2_lake.quality.gaps import give_up
 from k2_market.errors import HomeInUse
 from k2_market.kinds import Kind
 

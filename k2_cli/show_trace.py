@@ -13,8 +13,8 @@ from rich.tree import Tree
 from k2_cli.show_lake import wide_console, write_json
 from k2_cli.show_letters import printable
 from k2_cli.show_travel import moment_text
-from k2_lake.origins import Origin
-from k2_lake.trace import Row, Trace, TracedTrade
+from k2_lake.travel.origins import Origin
+from k2_lake.travel.trace import Row, Trace, TracedTrade
 
 PAYLOAD_SHOWN = 100  # bytes
 _FIGURES = ("open", "high", "low", "close", "volume", "quote_volume", "vwap", "trade_count")

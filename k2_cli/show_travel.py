@@ -12,12 +12,12 @@ from rich.text import Text
 
 from k2_cli.show_lake import figures_table, wide_console, write_json
 from k2_cli.show_letters import printable
-from k2_lake.as_of import committed_at
-from k2_lake.diff import DayDiff, Difference
-from k2_lake.rollback import Rollback
-from k2_lake.snapshots import Kept
 from k2_lake.tables import table_def
-from k2_lake.tags import Chosen
+from k2_lake.travel.as_of import committed_at
+from k2_lake.travel.diff import DayDiff, Difference
+from k2_lake.travel.rollback import Rollback
+from k2_lake.travel.snapshots import Kept
+from k2_lake.travel.tags import Chosen
 
 SHOWN_ROWS = 50
 _SIGN = {"added": "+", "removed": "-", "changed": "~"}

@@ -53,9 +53,9 @@ def sql(
     Example: k2 sql "select window_start, close from gold.ohlcv_1m order by 1 desc limit 5"
     """
     from k2_cli.output import write_arrow, write_csv, write_json, write_table
-    from k2_lake.as_of import AsOf
     from k2_lake.catalog import LakeSettings
     from k2_lake.read_sql import existing_lake, read_sql
+    from k2_lake.travel.as_of import AsOf
 
     lake = existing_lake(LakeSettings.from_environment(os.environ, home))
     moment = None if as_of is None else AsOf.parse(as_of)

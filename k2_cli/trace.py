@@ -41,8 +41,8 @@ def trace(
     from k2_lake.duckdb_engine import DuckDBEngine
     from k2_lake.read_sql import existing_lake
     from k2_lake.tables import TRADES_TABLE, candle_name
-    from k2_lake.trace import trace_candle, trace_trade
-    from k2_lake.trace_lookup import find_candle, find_trade
+    from k2_lake.travel.trace import trace_candle, trace_trade
+    from k2_lake.travel.trace_lookup import find_candle, find_trade
     from k2_market.timeframes import TIMEFRAMES
 
     lake = existing_lake(LakeSettings.from_environment(os.environ, home))

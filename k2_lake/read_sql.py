@@ -22,13 +22,13 @@ import pyarrow as pa
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.table import Table
 
-from k2_lake.as_of import AsOf, planned_as_of
 from k2_lake.catalog import Lake, LakeSettings
 from k2_lake.duckdb_engine import bind
 from k2_lake.evolution import require_readable
 from k2_lake.faults import blames_a_file
 from k2_lake.locations import local_path
 from k2_lake.tables import TABLES, table_def
+from k2_lake.travel.as_of import AsOf, planned_as_of
 from k2_market.errors import LakeUnavailable, QueryRefused, UsageError
 
 MEMORY = "2GB"

@@ -9,7 +9,7 @@ from dagster_duckdb import DuckDBResource
 from k2_assets.day_condition import CONDITION, configured
 from k2_assets.resources import LakeResource, duckdb_engine
 from k2_assets.tables import BACKLOG_TAG
-from k2_lake.day_due import due_days
+from k2_lake.quality.day_due import due_days
 from k2_sensors.decide import Request, Skip, backlog_id, decide
 from k2_sensors.runs import active_days, attempts_made, recent_attempts
 

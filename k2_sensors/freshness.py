@@ -8,7 +8,7 @@ import dagster as dg
 
 from k2_assets.freshness import evaluation, measured
 from k2_assets.resources import KafkaResource, LakeResource
-from k2_lake.freshness import Freshness
+from k2_lake.quality.freshness import Freshness
 from k2_market.errors import K2Error
 
 # An evaluation is an event to keep: what stays as it was is told only so often.

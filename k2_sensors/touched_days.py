@@ -14,8 +14,8 @@ from k2_assets.resources import LakeResource
 from k2_assets.tables import BACKLOG_TAG, MODE_TAG, TICK
 from k2_lake.candles import pending_days as candles_pending
 from k2_lake.catalog import Lake
-from k2_lake.gaps import pending_days as gaps_pending
 from k2_lake.gold import pending_days as gold_pending
+from k2_lake.quality.gaps import pending_days as gaps_pending
 from k2_market.kinds import Kind
 from k2_market.timeframes import TIMEFRAMES
 from k2_sensors.decide import Request, Skip, backlog_id, decide

@@ -15,9 +15,9 @@ from k2_lake.candles import build_candles
 from k2_lake.catalog import Lake, LakeSettings
 from k2_lake.duckdb_engine import DuckDBEngine
 from k2_lake.engine import Engine
-from k2_lake.gaps import find_gaps
 from k2_lake.gold import merge, pending_days
 from k2_lake.parsed import Parse
+from k2_lake.quality.gaps import find_gaps
 from k2_lake.scan import planned
 from k2_lake.silver import refine, refine_day
 from k2_lake.tables import TABLES, bronze_name

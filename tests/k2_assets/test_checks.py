@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from k2_lake.audit import offsets_recorded, silver_reconciled
 from k2_lake.commit import commit
 from k2_lake.history import Mode
+from k2_lake.quality.audit import offsets_recorded, silver_reconciled
 from k2_lake.scan import planned
 from k2_lake.scope import Scope
 from k2_lake.silver import refine

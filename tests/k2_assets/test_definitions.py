@@ -14,7 +14,7 @@ from k2_assets.definitions import ASSETS, definitions
 from k2_assets.instruments import LISTED
 from k2_assets.jobs import JOBS_OF
 from k2_assets.tables import OWNERS, asset_key
-from k2_lake.freshness import SLO_S
+from k2_lake.quality.freshness import SLO_S
 from k2_lake.tables import MAINTENANCE_TABLE, TABLES
 from k2_market.exchanges import EXCHANGES
 from k2_market.kinds import Kind

@@ -20,9 +20,9 @@ from k2_feeds.live.router import FrameRouter
 from k2_feeds.live.session import Session
 from k2_feeds.simulator.exchange import SimulatedExchange
 from k2_feeds.simulator.server import serve
-from k2_lake.day_condition import assess
-from k2_lake.day_expectation import Configured
-from k2_lake.gaps import recorded_gaps
+from k2_lake.quality.day_condition import assess
+from k2_lake.quality.day_expectation import Configured
+from k2_lake.quality.gaps import recorded_gaps
 from k2_lake.tables import CONDITION_TABLE
 from k2_market.kinds import Kind
 from tests.feeds import running, until

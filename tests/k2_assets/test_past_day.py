@@ -17,11 +17,11 @@ from k2_assets.resources import BROKER_FOLDER
 from k2_feeds.kafka.broker import EmbeddedBroker, start_broker
 from k2_feeds.kafka.frame import Frame
 from k2_feeds.kafka.producer import FrameProducer
-from k2_lake.audit import offsets_contiguous, offsets_recorded
 from k2_lake.bronze import position
 from k2_lake.bronze_days import held_day
 from k2_lake.commit import commit
 from k2_lake.history import Mode
+from k2_lake.quality.audit import offsets_contiguous, offsets_recorded
 from k2_lake.scan import planned
 from k2_lake.scope import Scope
 from k2_lake.tables import bronze_name

@@ -9,7 +9,7 @@ import pytest
 
 from k2_assets.resources import BROKER_FOLDER
 from k2_feeds.kafka.broker import start_broker
-from k2_lake.gaps import recorded_gaps
+from k2_lake.quality.gaps import recorded_gaps
 from tests.frames import Print
 from tests.graphs import graph
 from tests.lakes import LakeDriver

@@ -18,13 +18,13 @@ from k2_feeds.kafka.broker import EmbeddedBroker, start_broker
 from k2_feeds.kafka.frame import Frame
 from k2_feeds.kafka.producer import FrameProducer
 from k2_feeds.kafka.reader import TopicReader
-from k2_lake.as_of import AsOf
 from k2_lake.commit import commit
 from k2_lake.history import Mode, head_sequence
-from k2_lake.rollback import plan_rollback
 from k2_lake.scan import planned
 from k2_lake.tables import TRADES_TABLE
-from k2_lake.tags import set_tag
+from k2_lake.travel.as_of import AsOf
+from k2_lake.travel.rollback import plan_rollback
+from k2_lake.travel.tags import set_tag
 from k2_market.errors import UsageError
 from k2_market.kinds import Kind
 from k2_market.records import RAW_FRAME

@@ -23,7 +23,7 @@ from k2_cli.home import locked_home, prepare_dagster
 from k2_cli.instance import make_ready
 from k2_cli.main import app
 from k2_feeds.kafka.undelivered import DeadLetters, Spool, Undelivered
-from k2_lake import health
+from k2_lake.quality import health
 from k2_market.findings import Finding, State
 from tests.faulty import cut, files_of, scramble, small_disk
 from tests.frames import DAY0, Print

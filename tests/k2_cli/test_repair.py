@@ -19,8 +19,8 @@ from k2_cli.main import app
 from k2_feeds.kafka.broker import start_broker
 from k2_feeds.kafka.cluster import KafkaSettings
 from k2_feeds.simulator.exchange import SimulatedExchange, Simulator
-from k2_lake.gap_ledger import Gap
-from k2_lake.gaps import recorded_gaps
+from k2_lake.quality.gap_ledger import Gap
+from k2_lake.quality.gaps import recorded_gaps
 from k2_lake.tables import TRADES_TABLE, candle_name
 from k2_market.errors import HomeInUse
 from k2_market.kinds import Kind

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2_lake.audit import gold_reconciled
 from k2_lake.gold import merge
 from k2_lake.history import head_sequence
+from k2_lake.quality.audit import gold_reconciled
 from k2_lake.scope import Scope
 from k2_lake.silver import refine
 from k2_market.kinds import Kind

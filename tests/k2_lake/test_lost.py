@@ -11,11 +11,11 @@ from pyiceberg.table import Table
 
 from k2_lake.candles import build_candles
 from k2_lake.candles import pending_days as candles_pending
-from k2_lake.gaps import find_gaps
 from k2_lake.gold import merge, pending_days
 from k2_lake.history import Consumed, consumed, head_sequence, lineage
 from k2_lake.lost import follow
 from k2_lake.maintenance.expiry import expire
+from k2_lake.quality.gaps import find_gaps
 from k2_lake.silver import refine, refine_day
 from k2_lake.tables import TRADES_TABLE
 from k2_market.errors import HistoryGone

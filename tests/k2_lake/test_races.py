@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 
-from k2_lake import candles, gaps, gold, silver
+from k2_lake import candles, gold, silver
 from k2_lake.candles import build_candles
-from k2_lake.gaps import find_gaps
 from k2_lake.gold import merge
 from k2_lake.history import Mode, change_of, lineage
 from k2_lake.maintenance import compaction
 from k2_lake.maintenance.compaction import compact
 from k2_lake.maintenance.expiry import expire
+from k2_lake.quality import gaps
+from k2_lake.quality.gaps import find_gaps
 from k2_lake.silver import refine, refine_day
 from k2_lake.tables import GAPS_TABLE, REJECTED_TABLE, TRADES_TABLE, silver_name
 from k2_market.kinds import Kind

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from pyiceberg.expressions import In
 
 from k2_lake import silver
-from k2_lake.audit import offsets_contiguous, offsets_recorded, silver_reconciled
 from k2_lake.commit import commit as real_commit
 from k2_lake.gold import pending_days
 from k2_lake.history import KAFKA, Mode, head_sequence, lineage, summary_value
+from k2_lake.quality.audit import offsets_contiguous, offsets_recorded, silver_reconciled
 from k2_lake.scan import planned
 from k2_lake.scope import Scope
 from k2_lake.silver import refine, refine_day

@@ -15,7 +15,7 @@ from k2_assets.resources import BROKER_FOLDER, KafkaResource, LakeResource
 from k2_feeds.kafka.broker import EmbeddedBroker, start_broker
 from k2_feeds.kafka.frame import Frame
 from k2_feeds.kafka.producer import FrameProducer
-from k2_lake.freshness import SLO_S
+from k2_lake.quality.freshness import SLO_S
 from k2_market.kinds import Kind
 from k2_sensors.freshness import freshness
 from tests.frames import Print

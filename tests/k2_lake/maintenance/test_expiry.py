@@ -11,7 +11,6 @@ from pyiceberg.table import Table
 from k2_lake.bronze import position
 from k2_lake.candles import build_candles
 from k2_lake.commit import commit
-from k2_lake.gaps import find_gaps
 from k2_lake.gold import merge
 from k2_lake.history import (
     KAFKA,
@@ -27,6 +26,7 @@ from k2_lake.history import (
 )
 from k2_lake.maintenance.expiry import expirable, expire
 from k2_lake.maintenance.ledger import recorded
+from k2_lake.quality.gaps import find_gaps
 from k2_lake.scan import planned
 from k2_lake.silver import refine
 from k2_lake.tables import GAPS_TABLE, TRADES_TABLE

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from k2_lake.candles import build_candles
-from k2_lake.gaps import find_gaps
-from k2_lake.gaps import pending_days as gaps_pending
 from k2_lake.gold import merge, pending_days
 from k2_lake.maintenance.compaction import compact
 from k2_lake.maintenance.expiry import expire
 from k2_lake.maintenance.garbage import reached, sweep
+from k2_lake.quality.gaps import find_gaps
+from k2_lake.quality.gaps import pending_days as gaps_pending
 from k2_lake.silver import refine, refine_day
 from k2_market.kinds import Kind
 from tests.frames import ARRIVAL, DAY0, Print

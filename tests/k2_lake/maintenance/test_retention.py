@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyiceberg.expressions import EqualTo
 
-from k2_lake.audit import gold_reconciled, silver_reconciled
-from k2_lake.candle_audit import minutes_reconciled, rollup_reconciled
 from k2_lake.candles import build_candles, pending_days
-from k2_lake.gaps import recorded_gaps
 from k2_lake.gold import merge
 from k2_lake.gold import pending_days as gold_pending
 from k2_lake.history import Mode, changes_since, consumed, head_sequence, lineage
 from k2_lake.maintenance.policy import Policy
 from k2_lake.maintenance.retention import Aged, named, retain, survey
+from k2_lake.quality.audit import gold_reconciled, silver_reconciled
+from k2_lake.quality.candle_audit import minutes_reconciled, rollup_reconciled
+from k2_lake.quality.gaps import recorded_gaps
 from k2_lake.results import StepResult
 from k2_lake.retained import Retained, retained
 from k2_lake.scope import Scope

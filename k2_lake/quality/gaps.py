@@ -25,11 +25,11 @@ from pyiceberg.table import Table
 from k2_lake.catalog import Lake
 from k2_lake.commit import commit, retry_conflicts
 from k2_lake.engine import Engine
-from k2_lake.gap_causes import with_causes
-from k2_lake.gap_ledger import Gap, Hole, State, settle
-from k2_lake.gap_search import Extent, extents_of, holes_around
 from k2_lake.history import Consumed, Mode, consumed, head_sequence
 from k2_lake.lost import follow
+from k2_lake.quality.gap_causes import with_causes
+from k2_lake.quality.gap_ledger import Gap, Hole, State, settle
+from k2_lake.quality.gap_search import Extent, extents_of, holes_around
 from k2_lake.replaced import drop_broken
 from k2_lake.results import StepResult
 from k2_lake.retained import Retained, require_held, retained

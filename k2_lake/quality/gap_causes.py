@@ -24,7 +24,7 @@ from pyiceberg.expressions import (
 
 from k2_lake.catalog import Lake
 from k2_lake.engine import Engine, Input, statement
-from k2_lake.gap_ledger import Cause, Gap, Hole
+from k2_lake.quality.gap_ledger import Cause, Gap, Hole
 from k2_lake.scan import planned
 from k2_lake.tables import REJECTED_TABLE, bronze_name
 from k2_market.kinds import Kind

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2_lake.reconciliation import Reconciled, reconcile, symbols_of
-from k2_lake.reconciliation_ledger import keep
+from k2_lake.quality.reconciliation import Reconciled, reconcile, symbols_of
+from k2_lake.quality.reconciliation_ledger import keep
 from k2_lake.tables import RECONCILIATION_TABLE
 from k2_market.klines import Kline, Outcome, Published
 from k2_market.timeframes import TIMEFRAMES

@@ -10,7 +10,6 @@ from threading import Barrier, Thread
 
 import pytest
 
-from k2_lake.as_of import AsOf, tags
 from k2_lake.candles import build_candles
 from k2_lake.catalog import Lake
 from k2_lake.commit import retry_conflicts
@@ -20,9 +19,10 @@ from k2_lake.history import head_sequence, lineage
 from k2_lake.read_sql import read_sql
 from k2_lake.scan import Files, planned
 from k2_lake.silver import refine
-from k2_lake.snapshots import kept_snapshots, written_table
 from k2_lake.tables import TABLES, TRADES_TABLE, candle_name, table_def
-from k2_lake.tags import _MADE, Chosen, choose, remove_tag, set_tag
+from k2_lake.travel.as_of import AsOf, tags
+from k2_lake.travel.snapshots import kept_snapshots, written_table
+from k2_lake.travel.tags import _MADE, Chosen, choose, remove_tag, set_tag
 from k2_market.errors import UnknownName, UsageError
 from k2_market.kinds import Kind
 from k2_market.timeframes import TIMEFRAMES

@@ -9,17 +9,17 @@ import pyarrow.compute as pc
 import pytest
 
 from k2_feeds.parsing.frames import Parsed
-from k2_lake.as_of import AsOf
 from k2_lake.bronze import begin_epoch
 from k2_lake.commit import commit
-from k2_lake.diff import DayDiff, diff
 from k2_lake.history import ROLLED_BACK_TO, Mode, consumed, lineage, summary_value
-from k2_lake.rollback import Rollback, plan_rollback, roll_back
 from k2_lake.scan import of_day, planned
 from k2_lake.silver import refine
-from k2_lake.snapshots import kept_snapshots
 from k2_lake.tables import REJECTED_TABLE, TRADES_TABLE, candle_name
-from k2_lake.tags import set_tag
+from k2_lake.travel.as_of import AsOf
+from k2_lake.travel.diff import DayDiff, diff
+from k2_lake.travel.rollback import Rollback, plan_rollback, roll_back
+from k2_lake.travel.snapshots import kept_snapshots
+from k2_lake.travel.tags import set_tag
 from k2_market.errors import UnknownName, UsageError
 from k2_market.kinds import Kind
 from k2_market.records import CANDLE, TRADE

@@ -10,10 +10,10 @@ from datetime import date, datetime
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
-from k2_lake.as_of import committed_at, tags
 from k2_lake.catalog import Lake
 from k2_lake.history import DAYS, KAFKA, MODE, ROLLED_BACK_TO, Mode, lineage
 from k2_lake.read_sql import existing_table
+from k2_lake.travel.as_of import committed_at, tags
 from k2_market.errors import UsageError
 
 

@@ -7,9 +7,9 @@ from datetime import date
 
 from k2_lake.candles import pending_days as candles_pending
 from k2_lake.catalog import Lake
-from k2_lake.gaps import pending_days as gaps_pending
 from k2_lake.gold import pending_days as gold_pending
 from k2_lake.history import Consumed, changes_since, consumed
+from k2_lake.quality.gaps import pending_days as gaps_pending
 from k2_lake.tables import GAPS_TABLE, bronze_name, candle_name, gold_name, silver_name
 from k2_market.exchanges import EXCHANGES
 from k2_market.kinds import Kind

@@ -19,7 +19,7 @@ from k2_lake.catalog import Lake
 from k2_lake.commit import commit, retry_conflicts
 from k2_lake.engine import Engine
 from k2_lake.history import Mode, head_sequence
-from k2_lake.reconciliation import Reconciled, outcomes
+from k2_lake.quality.reconciliation import Reconciled, outcomes
 from k2_lake.results import StepResult
 from k2_lake.retained import retained
 from k2_lake.scan import of_day, planned

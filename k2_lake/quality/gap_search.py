@@ -23,7 +23,7 @@ from pyiceberg.expressions import (
 from pyiceberg.table import Table
 
 from k2_lake.engine import Engine, Input, statement
-from k2_lake.gap_ledger import Cause, Gap, Hole, State
+from k2_lake.quality.gap_ledger import Cause, Gap, Hole, State
 from k2_lake.scan import Files, planned
 from k2_market.exchanges import EXCHANGES
 from k2_market.records import TRADE

@@ -18,12 +18,10 @@ from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
-from k2_lake.as_of import TAG, tags
 from k2_lake.catalog import Lake
 from k2_lake.commit import retry_conflicts
 from k2_lake.history import Consumed, changes_since, consumed, lineage
 from k2_lake.read_sql import existing_table
-from k2_lake.snapshots import state_up_to
 from k2_lake.tables import (
     TABLES,
     candle_name,
@@ -33,6 +31,8 @@ from k2_lake.tables import (
     silver_name,
     table_def,
 )
+from k2_lake.travel.as_of import TAG, tags
+from k2_lake.travel.snapshots import state_up_to
 from k2_market.errors import CommitConflict, InvariantBroken, UnknownName, UsageError
 from k2_market.exchanges import EXCHANGES
 from k2_market.kinds import Kind

@@ -13,8 +13,9 @@ from pyiceberg.types import DateType
 from pyiceberg.utils.datetime import days_to_date
 
 from k2_lake.catalog import Lake
-from k2_lake.day_condition import recorded, sources
-from k2_lake.day_expectation import (
+from k2_lake.engine import Engine
+from k2_lake.quality.day_condition import recorded, sources
+from k2_lake.quality.day_expectation import (
     Configured,
     RecordedDays,
     Row,
@@ -24,8 +25,7 @@ from k2_lake.day_expectation import (
     neighbours,
     recorded_days,
 )
-from k2_lake.day_outstanding import outstanding
-from k2_lake.engine import Engine
+from k2_lake.quality.day_outstanding import outstanding
 from k2_lake.retained import retained
 from k2_lake.tables import CONDITION_TABLE, TRADES_TABLE, bronze_name
 from k2_market.conditions import Circumstances, Condition, Instrumented, edges

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from k2_lake.commit import commit
-from k2_lake.day_audit import one_condition_each
-from k2_lake.day_condition import assess
-from k2_lake.day_due import due_days, first_arrival
-from k2_lake.day_expectation import Configured
 from k2_lake.history import Mode
 from k2_lake.letters import Wanted
 from k2_lake.maintenance.policy import Policy
 from k2_lake.maintenance.retention import retain
+from k2_lake.quality.day_audit import one_condition_each
+from k2_lake.quality.day_condition import assess
+from k2_lake.quality.day_due import due_days, first_arrival
+from k2_lake.quality.day_expectation import Configured
 from k2_lake.results import StepResult
 from k2_lake.scan import of_day, planned
 from k2_lake.scope import Scope

@@ -22,10 +22,10 @@ from k2_lake.candles import candle_sql
 from k2_lake.catalog import Lake
 from k2_lake.engine import Engine, Input, statement
 from k2_lake.history import Consumed, consumed, lineage
-from k2_lake.origins import Origin, origins
 from k2_lake.scan import Files, between, of_day, planned
-from k2_lake.snapshots import state_up_to, written_table
 from k2_lake.tables import TRADES_TABLE, bronze_name, candle_name, name_of, silver_name, table_def
+from k2_lake.travel.origins import Origin, origins
+from k2_lake.travel.snapshots import state_up_to, written_table
 from k2_market.kinds import Kind
 from k2_market.records import INSTANT, RAW_FRAME, TRADE
 from k2_market.timeframes import TIMEFRAMES, Timeframe

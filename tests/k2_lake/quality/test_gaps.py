@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2_lake.gap_ledger import Gap, Hole, State, settle
-from k2_lake.gaps import find_gaps, give_up, pending_days, recorded_gaps
+from k2_lake.quality.gap_ledger import Gap, Hole, State, settle
+from k2_lake.quality.gaps import find_gaps, give_up, pending_days, recorded_gaps
 from k2_lake.tables import GAPS_TABLE
 from tests.frames import DAY0, Print, frame_table, trade_days
 from tests.lakes import LakeDriver

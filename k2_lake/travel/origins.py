@@ -17,11 +17,11 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
-from k2_lake.as_of import committed_at
 from k2_lake.engine import Engine
 from k2_lake.history import MODE
 from k2_lake.scan import planned
 from k2_lake.tables import name_of, table_def
+from k2_lake.travel.as_of import committed_at
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from k2_lake.history import Mode, lineage
 from k2_lake.scan import planned
 from k2_lake.silver import refine
 from k2_lake.tables import TRADES_TABLE
-from k2_lake.trace import Trace, trace_candle, trace_trade
-from k2_lake.trace_lookup import find_candle, find_trade
+from k2_lake.travel.trace import Trace, trace_candle, trace_trade
+from k2_lake.travel.trace_lookup import find_candle, find_trade
 from k2_market.errors import UnknownName, UsageError
 from k2_market.kinds import Kind
 from k2_market.records import CANDLE, TRADE

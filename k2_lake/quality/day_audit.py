@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from datetime import date
 
 from k2_lake.catalog import Lake
-from k2_lake.day_condition import conditions, seen
 from k2_lake.engine import Engine
 from k2_lake.history import Consumed, snapshot_at
+from k2_lake.quality.day_condition import conditions, seen
 from k2_lake.retained import retained
 from k2_lake.scan import of_day, planned
 from k2_lake.scope import Scope, Verdict, retired_verdict

@@ -14,8 +14,8 @@ from pyiceberg.table import Table
 
 from k2_lake.catalog import Lake
 from k2_lake.engine import Engine
-from k2_lake.gap_ledger import State
-from k2_lake.gaps import recorded_gaps
+from k2_lake.quality.gap_ledger import State
+from k2_lake.quality.gaps import recorded_gaps
 from k2_lake.scan import between, of_day, planned
 from k2_lake.tables import candle_name
 from k2_market.klines import (

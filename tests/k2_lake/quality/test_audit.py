@@ -7,16 +7,16 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from k2_lake.audit import (
+from k2_lake.bronze import begin_epoch
+from k2_lake.commit import commit
+from k2_lake.history import Mode, head_sequence, lineage
+from k2_lake.quality.audit import (
     gold_reconciled,
     offsets_contiguous,
     offsets_recorded,
     silver_reconciled,
 )
-from k2_lake.bronze import begin_epoch
-from k2_lake.candle_audit import minutes_reconciled, rollup_reconciled
-from k2_lake.commit import commit
-from k2_lake.history import Mode, head_sequence, lineage
+from k2_lake.quality.candle_audit import minutes_reconciled, rollup_reconciled
 from k2_lake.scope import Scope
 from k2_lake.tables import TRADES_TABLE, bronze_name, candle_name, silver_name
 from k2_market.kinds import Kind

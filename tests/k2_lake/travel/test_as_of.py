@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from k2_lake.as_of import AsOf, committed_at, planned_as_of, resolve_as_of
 from k2_lake.history import lineage
 from k2_lake.read_sql import read_sql
 from k2_lake.tables import TRADES_TABLE
+from k2_lake.travel.as_of import AsOf, committed_at, planned_as_of, resolve_as_of
 from k2_market.errors import UnknownName, UsageError
 from k2_market.records import TRADE
 from tests.frames import Print

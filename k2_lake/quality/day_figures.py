@@ -21,8 +21,8 @@ from pyiceberg.table import Table
 
 from k2_lake.catalog import Lake
 from k2_lake.engine import Engine, statement
-from k2_lake.gap_ledger import State
-from k2_lake.gaps import recorded_gaps
+from k2_lake.quality.gap_ledger import State
+from k2_lake.quality.gaps import recorded_gaps
 from k2_lake.retained import retained
 from k2_lake.scan import Files, of_day, planned
 from k2_lake.tables import GAPS_TABLE, REJECTED_TABLE, bronze_name

@@ -16,10 +16,8 @@ from datetime import date
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot, ancestors_of
 
-from k2_lake.as_of import AsOf, committed_at, resolve_as_of
 from k2_lake.catalog import Lake
 from k2_lake.commit import commit, retry_conflicts
-from k2_lake.diff import DayDiff, compare, sides
 from k2_lake.engine import Engine
 from k2_lake.history import (
     KAFKA,
@@ -36,8 +34,10 @@ from k2_lake.history import (
 from k2_lake.read_sql import existing_table
 from k2_lake.retained import retained
 from k2_lake.scan import Files, day_of_file
-from k2_lake.snapshots import written_table
 from k2_lake.tables import MAINTENANCE_TABLE, REJECTED_TABLE, consumers_of, name_of, table_def
+from k2_lake.travel.as_of import AsOf, committed_at, resolve_as_of
+from k2_lake.travel.diff import DayDiff, compare, sides
+from k2_lake.travel.snapshots import written_table
 from k2_market.errors import InvariantBroken, UsageError
 from k2_market.kinds import Kind
 

@@ -15,11 +15,11 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
 from k2_lake.commit import commit
-from k2_lake.diff import DayDiff, Difference, diff, differences
 from k2_lake.duckdb_engine import DuckDBEngine
 from k2_lake.history import Mode, lineage
 from k2_lake.scan import planned
 from k2_lake.tables import TRADES_TABLE
+from k2_lake.travel.diff import DayDiff, Difference, diff, differences
 from k2_market.kinds import Kind
 from k2_market.records import TRADE
 from tests.frames import DAY0, Print

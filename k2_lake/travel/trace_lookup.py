@@ -13,8 +13,8 @@ from pyiceberg.table import Table
 from k2_lake.catalog import Lake
 from k2_lake.engine import Engine
 from k2_lake.scan import day_of_file, of_day, planned
-from k2_lake.snapshots import written_table
 from k2_lake.tables import TRADES_TABLE, candle_name
+from k2_lake.travel.snapshots import written_table
 from k2_market.errors import UnknownName, UsageError
 from k2_market.exchanges import exchange as known_exchange
 from k2_market.instants import instant

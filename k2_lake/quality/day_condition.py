@@ -19,19 +19,6 @@ from pyiceberg.table import Table
 
 from k2_lake.catalog import Lake
 from k2_lake.commit import commit, retry_conflicts
-from k2_lake.day_expectation import (
-    AROUND,
-    Configured,
-    RecordedDays,
-    Row,
-    expectation,
-    figures_of,
-    instrumented,
-    neighbours,
-    recorded_days,
-)
-from k2_lake.day_figures import Figures, counted, rows_of_day
-from k2_lake.day_outstanding import Outstanding, outstanding
 from k2_lake.engine import Engine
 from k2_lake.history import (
     SEEN,
@@ -43,6 +30,19 @@ from k2_lake.history import (
     lineage,
     summary_value,
 )
+from k2_lake.quality.day_expectation import (
+    AROUND,
+    Configured,
+    RecordedDays,
+    Row,
+    expectation,
+    figures_of,
+    instrumented,
+    neighbours,
+    recorded_days,
+)
+from k2_lake.quality.day_figures import Figures, counted, rows_of_day
+from k2_lake.quality.day_outstanding import Outstanding, outstanding
 from k2_lake.results import StepResult
 from k2_lake.retained import require_held, retained
 from k2_lake.scan import day_of_file, of_day, planned

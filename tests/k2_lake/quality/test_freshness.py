@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from k2_lake.freshness import SLO_S, Freshness, freshness
 from k2_lake.gold import merge
+from k2_lake.quality.freshness import SLO_S, Freshness, freshness
 from k2_lake.silver import refine
 from k2_lake.tables import TABLES, bronze_name, silver_name
 from k2_market.kinds import Kind
