@@ -94,12 +94,13 @@ class Hole(Gap):
 def settle(
     recorded: Sequence[Gap],
     missing: Sequence[Hole],
-    received_at: Callable[[int, int], datetime],
+    received_at: Callable[[int, int], datetime | None],
 ) -> tuple[list[Gap], list[Hole]]:
     """What stays or becomes of the gaps on record for one symbol, and the gaps that are new.
 
     ``recorded`` are those in a stretch of ids of which ``missing`` is all that is missing now;
-    ``received_at`` tells when the last of a range of ids that are there was received.
+    ``received_at`` tells when the last of a range of ids was received, None if none of them is
+    there: a gap whose neighbour was taken back lies between no two trades any more, and stands.
     """
     standing = [gap for gap in recorded if gap.state != State.REPAIRED]
     kept = [
@@ -116,7 +117,9 @@ def settle(
             kept.append(_inherited(hole, parent))
     for gap in standing:
         for first, last in _present(gap, missing):
-            kept.append(_repaired(gap, first, last, received_at(first, last)))
+            piece = replace(gap, first_missing_id=first, last_missing_id=last)
+            at = received_at(first, last)
+            kept.append(piece if at is None else _repaired(piece, at))
     return kept, new
 
 
@@ -132,15 +135,8 @@ def _inherited(hole: Gap, parent: Gap) -> Gap:
     )
 
 
-def _repaired(gap: Gap, first: int, last: int, at: datetime) -> Gap:
-    return replace(
-        gap,
-        first_missing_id=first,
-        last_missing_id=last,
-        state=State.REPAIRED.value,
-        reason=None,
-        repaired_at=at,
-    )
+def _repaired(gap: Gap, at: datetime) -> Gap:
+    return replace(gap, state=State.REPAIRED.value, reason=None, repaired_at=at)
 
 
 def _present(gap: Gap, missing: Iterable[Gap]) -> Iterator[tuple[int, int]]:

@@ -33,7 +33,7 @@ CONSECUTIVE = sorted(e.name for e in EXCHANGES.values() if e.consecutive_ids)
 
 Key = tuple[str, str]
 # When the last of the ids from one to another was received, of those that are there.
-ReceivedAt = Callable[[Key], Callable[[int, int], datetime]]
+ReceivedAt = Callable[[Key], Callable[[int, int], datetime | None]]
 
 
 @dataclass(frozen=True)
@@ -171,12 +171,13 @@ def _received_at(rows: pa.Table) -> ReceivedAt:
     by_symbol: dict[Key, list[tuple[int, int, datetime]]] = {}
     columns = ("exchange", "symbol", "first_id", "last_id", "ingestion_timestamp")
 
-    def of_symbol(key: Key) -> Callable[[int, int], datetime]:
-        def latest(first: int, last: int) -> datetime:
+    def of_symbol(key: Key) -> Callable[[int, int], datetime | None]:
+        def latest(first: int, last: int) -> datetime | None:
             if not by_symbol:
                 for row in zip(*(rows[c].to_pylist() for c in columns), strict=True):
                     by_symbol.setdefault((row[0], row[1]), []).append(row[2:])
-            return max(at for lo, hi, at in by_symbol[key] if hi >= first and lo <= last)
+            of_ids = (at for lo, hi, at in by_symbol.get(key, ()) if hi >= first and lo <= last)
+            return max(of_ids, default=None)
 
         return latest
 

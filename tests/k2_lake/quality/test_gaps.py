@@ -118,6 +118,18 @@ def test_a_piece_of_a_gap_keeps_its_cause_its_state_and_when_it_was_found() -> N
     assert (filled.state, filled.reason, filled.repaired_at) == ("repaired", None, T0)
 
 
+def test_a_gap_whose_neighbour_was_taken_back_stands_until_it_is_between_trades_again() -> None:
+    whole = _gap(10, 20)
+    kept, new = settle([whole], [], lambda a, b: None)
+    assert (kept, new) == ([whole], [])
+    kept, new = settle(kept, [_hole(10, 12)], lambda a, b: T0)
+    assert [(g.first_missing_id, g.last_missing_id, g.state) for g in kept] == [
+        (10, 12, "open"),
+        (13, 20, "repaired"),
+    ]
+    assert new == []
+
+
 @dataclass(frozen=True)
 class Came:
     """A frame with how it came; ``received_ms`` counts from DAY0."""
