@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kafka_server import kafka_cluster, kafka_server
+from tests.kafka_server import kafka_cluster, kafka_server, kafka_without_topics
 from tests.needs import NEEDS, require
 from tests.registry_server import registry
 from tests.s3proxy_server import s3proxy_server
@@ -20,6 +20,7 @@ __all__ = [
     "everywhere",
     "kafka_cluster",
     "kafka_server",
+    "kafka_without_topics",
     "postgres_database",
     "postgres_server",
     "registry",

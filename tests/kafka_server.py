@@ -205,9 +205,20 @@ def kafka_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaSer
         server.stop()
 
 
-@pytest.fixture
-def kafka_server(kafka_cluster: KafkaServer) -> KafkaServer:
-    """The running server, whatever the test before did to it."""
+@pytest.fixture(scope="module")
+def kafka_without_topics(kafka_cluster: KafkaServer) -> KafkaServer:
+    """The server without what the tests of other files left in it, in whatever order they ran."""
     if not kafka_cluster.running:
         kafka_cluster.start()
+    for topic in AdminClient(kafka_cluster.settings.client()).list_topics(timeout=30).topics:
+        if not topic.startswith("__"):
+            kafka_cluster.delete_topic(topic)
     return kafka_cluster
+
+
+@pytest.fixture
+def kafka_server(kafka_without_topics: KafkaServer) -> KafkaServer:
+    """The running server, whatever the test before did to it."""
+    if not kafka_without_topics.running:
+        kafka_without_topics.start()
+    return kafka_without_topics
