@@ -10,7 +10,7 @@ from dagster_duckdb import DuckDBResource
 from k2_assets.checks import Check, table_checks
 from k2_assets.days import day_of
 from k2_assets.resources import LakeResource, duckdb_engine
-from k2_assets.tables import PARTITION_TAG, Result, asset_key, table_asset, told
+from k2_assets.tables import PARTITION_TAG, Result, asset_key, in_process_job, table_asset, told
 from k2_feeds.selection import read_selection
 from k2_lake.catalog import Lake
 from k2_lake.quality.day_audit import one_condition_each
@@ -97,11 +97,10 @@ def _day(context: dg.AssetCheckExecutionContext) -> date:
     return datetime.now(UTC).date() if named is None else day_of(named)
 
 
-CONDITION = dg.define_asset_job(
+CONDITION = in_process_job(
     "day_condition",
     dg.AssetSelection.assets(asset_key(CONDITION_TABLE)),
-    description="Whether each instrument's day is whole.",
-    executor_def=dg.in_process_executor,
+    "Whether each instrument's day is whole.",
 )
 ASSETS = [day_condition]
 CHECKS = [

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from k2_assets.retention import GROUP
 from k2_assets.run_history import KEEP_DAYS, KEEP_FAILED_DAYS, Pruned, prune
-from k2_assets.tables import OWNERS, Result
+from k2_assets.tables import OWNERS, Result, in_process_job
 
 KEY = dg.AssetKey(["ops", "history"])
 
@@ -50,10 +50,9 @@ def history(context: dg.AssetExecutionContext, config: History) -> Result:
     )
 
 
-HISTORY = dg.define_asset_job(
+HISTORY = in_process_job(
     "history",
     dg.AssetSelection.assets(KEY),
-    description="Deletes runs of Dagster that ended long ago.",
-    executor_def=dg.in_process_executor,
+    "Deletes runs of Dagster that ended long ago.",
 )
 ASSETS = [history]

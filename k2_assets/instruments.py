@@ -8,7 +8,7 @@ import dagster as dg
 
 from k2_assets.checks import SHOWN, failures
 from k2_assets.resources import LakeResource
-from k2_assets.tables import Result, asset_key, table_asset
+from k2_assets.tables import Result, asset_key, in_process_job, table_asset
 from k2_feeds.listings import LISTINGS
 from k2_feeds.live.tls import from_environment as tls_from_environment
 from k2_feeds.rest import RestClient
@@ -79,11 +79,10 @@ def check_instruments(lake: LakeResource) -> Iterable[dg.AssetCheckResult]:
         )
 
 
-REFRESH = dg.define_asset_job(
+REFRESH = in_process_job(
     "instruments",
     dg.AssetSelection.assets(asset_key(INSTRUMENTS_TABLE)),
-    description="What an exchange lists now, into gold.instruments.",
-    executor_def=dg.in_process_executor,
+    "What an exchange lists now, into gold.instruments.",
 )
 ASSETS = [instruments]
 CHECKS = [check_instruments]

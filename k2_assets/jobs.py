@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 
 from k2_assets.freshness import FRESH_CHECKS
-from k2_assets.tables import asset_key
+from k2_assets.tables import asset_key, in_process_job
 from k2_lake.tables import (
     GAPS_TABLE,
     REJECTED_TABLE,
@@ -63,13 +63,9 @@ def made_from_bronze() -> list[str]:
 
 
 def _job(name: str, tables: list[str], description: str) -> Any:
-    return dg.define_asset_job(
-        name,
-        # Freshness is measured beside the ticks: within one it could only say that one came.
-        dg.AssetSelection.assets(*map(asset_key, tables)) - FRESH_CHECKS,
-        description=description,
-        executor_def=dg.in_process_executor,
-    )
+    # Freshness is measured beside the ticks: within one it could only say that one came.
+    selection = dg.AssetSelection.assets(*map(asset_key, tables)) - FRESH_CHECKS
+    return in_process_job(name, selection, description)
 
 
 def _jobs(kind: Kind) -> list[Any]:

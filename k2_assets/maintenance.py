@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import dagster as dg
 from dagster_duckdb import DuckDBResource
@@ -16,7 +15,7 @@ from pydantic import Field
 from pyiceberg.expressions import GreaterThanOrEqual
 
 from k2_assets.resources import LakeResource, duckdb_engine
-from k2_assets.tables import OWNERS, Result, asset_key, table_asset
+from k2_assets.tables import OWNERS, Result, asset_key, in_process_job, table_asset
 from k2_lake.maintenance.ledger import recorded
 from k2_lake.maintenance.rounds import Act, Round, compacting, expiring, named, sweeping
 from k2_lake.tables import MAINTENANCE_TABLE
@@ -158,19 +157,14 @@ def _lately() -> GreaterThanOrEqual:
     return GreaterThanOrEqual("run_date", (datetime.now(UTC) - LOOKS_BACK).date().isoformat())
 
 
-def _job(name: str, assets: list[dg.AssetsDefinition], description: str) -> Any:
-    return dg.define_asset_job(
-        name,
-        dg.AssetSelection.assets(*assets),
-        description=description,
-        executor_def=dg.in_process_executor,
-    )
-
-
-UPKEEP = _job(
-    "upkeep", [compaction, expiry, maintenance], "Compacts closed days and forgets old snapshots."
+UPKEEP = in_process_job(
+    "upkeep",
+    dg.AssetSelection.assets(compaction, expiry, maintenance),
+    "Compacts closed days and forgets old snapshots.",
 )
-GC = _job("gc", [gc, maintenance], "Deletes files that no snapshot reaches.")
+GC = in_process_job(
+    "gc", dg.AssetSelection.assets(gc, maintenance), "Deletes files that no snapshot reaches."
+)
 JOBS = [UPKEEP, GC]
 ASSETS = [compaction, expiry, gc, maintenance]
 CHECKS = [rows_kept]

@@ -12,7 +12,7 @@ from dagster_duckdb import DuckDBResource
 from k2_assets.days import day_of
 from k2_assets.instruments import GROUP, REST_ENDPOINT
 from k2_assets.resources import LakeResource, duckdb_engine
-from k2_assets.tables import PARTITION_TAG, Result, asset_key, table_asset, told
+from k2_assets.tables import PARTITION_TAG, Result, asset_key, in_process_job, table_asset, told
 from k2_feeds.klines import ask
 from k2_feeds.live.tls import from_environment as tls_from_environment
 from k2_feeds.rest import RestClient
@@ -111,11 +111,10 @@ def described(row: dict[str, object]) -> str:
     )
 
 
-RECONCILE = dg.define_asset_job(
+RECONCILE = in_process_job(
     "reconciliation",
     dg.AssetSelection.assets(asset_key(RECONCILIATION_TABLE)),
-    description="A day's candles beside the exchanges' own.",
-    executor_def=dg.in_process_executor,
+    "A day's candles beside the exchanges' own.",
 )
 ASSETS = [reconciliation]
 CHECKS = [all_windows_match]

@@ -8,7 +8,7 @@ import dagster as dg
 from pydantic import Field
 
 from k2_assets.resources import LakeResource
-from k2_assets.tables import OWNERS, Result
+from k2_assets.tables import OWNERS, Result, in_process_job
 from k2_lake.maintenance.policy import Policy, policy_of
 from k2_lake.maintenance.retention import Aged, named, retain
 from k2_lake.tables import MAINTENANCE_TABLE
@@ -86,10 +86,9 @@ def _table(policy: Policy, aged: Iterable[Aged]) -> dg.TableMetadataValue:
     return dg.MetadataValue.table(records, dg.TableSchema(columns=columns))
 
 
-RETENTION = dg.define_asset_job(
+RETENTION = in_process_job(
     "retention",
     dg.AssetSelection.assets(KEY),
-    description="Drops days older than the limit of their table.",
-    executor_def=dg.in_process_executor,
+    "Drops days older than the limit of their table.",
 )
 ASSETS = [retention]

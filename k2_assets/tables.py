@@ -44,6 +44,13 @@ def asset_key(table: str) -> dg.AssetKey:
     return dg.AssetKey(table.split("."))
 
 
+def in_process_job(name: str, selection: dg.AssetSelection, description: str) -> Any:
+    """A job whose run is one process: starting one for each step takes longer than most steps."""
+    return dg.define_asset_job(
+        name, selection, description=description, executor_def=dg.in_process_executor
+    )
+
+
 def table_asset(
     table: str,
     *,

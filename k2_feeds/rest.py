@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from random import Random
-from types import TracebackType
 from urllib.parse import urlsplit
 
 import httpx2
 
+from k2_feeds.closing import Closing
 from k2_feeds.live.liveness import backoff
 from k2_market.errors import ExchangeUnavailable, RequestRefused, UnknownName
 
@@ -76,7 +76,7 @@ class Budget:
         return max(0.0, -self._left / self._per_s)
 
 
-class RestClient:
+class RestClient(Closing):
     """Asks one exchange; a context manager. Not for several threads at once.
 
     ``endpoint`` replaces the exchange's host: a simulator's WebSocket endpoint will do, for it
@@ -135,17 +135,6 @@ class RestClient:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
-
-    def __enter__(self) -> RestClient:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _once(self, path: str, params: Mapping[str, str | int], weight: int) -> bytes | _Later:
         self._pause(self._budget.spend(weight, self._clock()))

@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import TracebackType
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from k2_feeds.closing import Closing
 from k2_feeds.kafka.cluster import KafkaSettings, Trouble, log_error, new_client
 from k2_market.errors import BrokerUnavailable, LogError
 
@@ -36,7 +36,7 @@ class Held:
     offsets: Mapping[int, int]
 
 
-class TopicsLook:
+class TopicsLook(Closing):
     """One client for all topics; a context manager. Calls raise BrokerUnavailable or LogError."""
 
     def __init__(self, settings: KafkaSettings, *, answer_within_s: float = _ANSWER_S) -> None:
@@ -118,17 +118,6 @@ class TopicsLook:
     def close(self) -> None:
         """Leave Kafka."""
         self._consumer.close()
-
-    def __enter__(self) -> TopicsLook:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _require_passing(self, cause: KafkaError | None) -> None:
         if cause is not None and cause.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:

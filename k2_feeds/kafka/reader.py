@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -17,6 +16,7 @@ import pyarrow.compute as pc
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import ClusterMetadata  # type: ignore[attr-defined]
 
+from k2_feeds.closing import Closing
 from k2_feeds.kafka.cluster import PASSING, KafkaSettings, Trouble, log_error, new_client
 from k2_feeds.kafka.columns import collector_paused, frame_columns
 from k2_feeds.kafka.holes import beyond_end, hole
@@ -43,7 +43,7 @@ class FrameBatch:
     next_offsets: dict[int, int]
 
 
-class TopicReader:
+class TopicReader(Closing):
     """Reads one topic by offset; a context manager. Not for several threads."""
 
     def __init__(
@@ -130,17 +130,6 @@ class TopicReader:
     def close(self) -> None:
         """Leave Kafka."""
         self._consumer.close()
-
-    def __enter__(self) -> TopicReader:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _collect(
         self, wanted: Mapping[int, int], end: Mapping[int, int], limit: int

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -17,6 +16,7 @@ import httpx2
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
+from k2_feeds.closing import Closing
 from k2_market.avro import unreadable
 from k2_market.errors import RegistryError, RegistryUnavailable, SchemaRefused, UsageError
 
@@ -79,7 +79,7 @@ def registry_from_environment(env: Mapping[str, str]) -> RegistrySettings:
     return RegistrySettings(url, extra)
 
 
-class Registry:
+class Registry(Closing):
     """Registers the schemas of typed topics; refuses those that cannot read what came before.
 
     A context manager.
@@ -115,15 +115,8 @@ class Registry:
         found: list[str] = self._ask("listing the subjects", self._client.get_subjects)
         return found
 
-    def __enter__(self) -> Registry:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the connections."""
         self._client.close()
 
     def _latest(self, subject: str) -> dict[str, Any] | None:
