@@ -10,6 +10,7 @@ from k2_assets.day_condition import CONDITION, configured
 from k2_assets.resources import LakeResource, duckdb_engine
 from k2_assets.tables import BACKLOG_TAG
 from k2_lake.quality.day_due import due_days
+from k2_sensors.day_runs import requested
 from k2_sensors.decide import Request, Skip, backlog_id, decide
 from k2_sensors.runs import active_days, attempts_made, recent_attempts
 
@@ -17,7 +18,6 @@ from k2_sensors.runs import active_days, attempts_made, recent_attempts
 TODAY_EVERY = timedelta(minutes=5)
 # The pool lets one run at a time, so that however many days are due, ticks have the machine.
 DAYS_AT_ONCE = 20
-REASONS_SHOWN = 5
 
 
 @dg.sensor(
@@ -43,20 +43,12 @@ def _decided(
     if not due:
         return dg.SkipReason("the condition of every day is up to date")
     under_way = active_days(instance, CONDITION.name)
-    requests: list[dg.RunRequest] = []
-    waiting: list[str] = []
-    for day, state in sorted(due.items(), reverse=True):
-        if len(requests) + len(under_way) >= DAYS_AT_ONCE:
-            waiting.append(f"{day} and earlier days wait for runs to end")
-            break
-        decision = _decide(instance, day, state, under_way, now)
-        if isinstance(decision, Request):
-            requests.append(_run(decision))
-        else:
-            waiting.append(decision.reason)
-    if not requests:
-        return dg.SkipReason("; ".join(waiting[:REASONS_SHOWN]))
-    return dg.SensorResult(run_requests=requests)
+
+    def decided(day: date, state: list[str]) -> Request | Skip:
+        return _decide(instance, day, state, under_way, now)
+
+    newest_first = sorted(due.items(), reverse=True)
+    return requested(newest_first, len(under_way), DAYS_AT_ONCE, decided, _run)
 
 
 def _decide(

@@ -18,12 +18,12 @@ from k2_lake.gold import pending_days as gold_pending
 from k2_lake.quality.gaps import pending_days as gaps_pending
 from k2_market.kinds import Kind
 from k2_market.timeframes import TIMEFRAMES
+from k2_sensors.day_runs import requested
 from k2_sensors.decide import Request, Skip, backlog_id, decide
 from k2_sensors.runs import active_days, attempts_made, recent_attempts
 
 # More days than this wait until runs have ended: an archive of years is worked off in order.
 DAYS_AT_ONCE = 50
-REASONS_SHOWN = 5
 
 
 def touched_days(kind: Kind) -> dg.SensorDefinition:
@@ -53,20 +53,11 @@ def _decided(
         return dg.SkipReason("every day that silver touched is in gold and in all candles and gaps")
     under_way = active_days(context.instance, jobs.day)
     busy = under_way | active_days(context.instance, jobs.tick)
-    requests: list[dg.RunRequest] = []
-    waiting: list[str] = []
-    for day, state in sorted(days.items()):
-        if len(requests) + len(under_way) >= DAYS_AT_ONCE:
-            waiting.append(f"{day} and later days wait for runs to end")
-            break
-        decision = _decide(context.instance, jobs.day, day, state, busy, now)
-        if isinstance(decision, Request):
-            requests.append(_run(decision))
-        else:
-            waiting.append(decision.reason)
-    if not requests:
-        return dg.SkipReason("; ".join(waiting[:REASONS_SHOWN]))
-    return dg.SensorResult(run_requests=requests)
+
+    def decided(day: date, state: list[str]) -> Request | Skip:
+        return _decide(context.instance, jobs.day, day, state, busy, now)
+
+    return requested(sorted(days.items()), len(under_way), DAYS_AT_ONCE, decided, _run)
 
 
 def _decide(
