@@ -9,11 +9,11 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from k2_api.lags import Lags
-from k2_api.problems import CONTENT_TYPE, install
-from k2_api.reader import LakeReader
-from k2_api.routes import router
-from k2_api.symbols import SymbolIndex
+from k2_api.answers.problems import CONTENT_TYPE, install
+from k2_api.reading.lags import Lags
+from k2_api.reading.reader import LakeReader
+from k2_api.reading.symbols import SymbolIndex
+from k2_api.routes.market import router
 from k2_lake.catalog import LakeSettings
 
 DESCRIPTION = """

@@ -10,11 +10,11 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 from pyiceberg.expressions import AlwaysTrue, EqualTo
 
-from k2_api import cursor as cursors
-from k2_api.parameters import AS_OF, DEFAULT_LIMIT, MAX_LIMIT
-from k2_api.queries import row_json
-from k2_api.reader import LakeReader, Pinned, pinned, read_from
-from k2_api.symbols import require_exchange
+from k2_api.questions import cursor as cursors
+from k2_api.questions.parameters import AS_OF, DEFAULT_LIMIT, MAX_LIMIT
+from k2_api.reading.queries import row_json
+from k2_api.reading.reader import LakeReader, Pinned, pinned, read_from
+from k2_api.reading.symbols import require_exchange
 from k2_lake.tables import INSTRUMENTS_TABLE
 from k2_market.instants import instant
 from k2_market.instruments import canonical_symbol

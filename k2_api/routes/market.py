@@ -9,13 +9,13 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
-from k2_api import instruments, queries
-from k2_api.instruments import InstrumentParameters
-from k2_api.models import Candles, Health, Instruments, Symbols, Trades
-from k2_api.parameters import RangeParameters
-from k2_api.problems import Problem
-from k2_api.reader import LakeReader
-from k2_api.symbols import SymbolIndex
+from k2_api.answers.models import Candles, Health, Instruments, Symbols, Trades
+from k2_api.answers.problems import Problem
+from k2_api.questions.parameters import RangeParameters
+from k2_api.reading import instruments, queries
+from k2_api.reading.instruments import InstrumentParameters
+from k2_api.reading.reader import LakeReader
+from k2_api.reading.symbols import SymbolIndex
 from k2_lake.tables import INSTRUMENTS_TABLE, TABLES, TRADES_TABLE
 from k2_market.errors import LakeUnavailable
 from k2_market.timeframes import TIMEFRAMES

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pyiceberg.table import Table
 
-from k2_api.reader import LakeReader
+from k2_api.reading.reader import LakeReader
 from k2_feeds.kafka.broker import FOLDER, broker_settings
 from k2_feeds.kafka.cluster import KafkaSettings, from_environment
 from k2_feeds.kafka.look import Held, TopicsLook

@@ -24,10 +24,10 @@ from pyiceberg.expressions import (
     LessThan,
 )
 
-from k2_api import cursor as cursors
-from k2_api.parameters import RangeParameters
-from k2_api.reader import LakeReader, Pinned, pinned, read_from
-from k2_api.symbols import Listing, SymbolIndex, require_exchange
+from k2_api.questions import cursor as cursors
+from k2_api.questions.parameters import RangeParameters
+from k2_api.reading.reader import LakeReader, Pinned, pinned, read_from
+from k2_api.reading.symbols import Listing, SymbolIndex, require_exchange
 from k2_lake.quality.freshness import SLO_S, Freshness
 from k2_lake.tables import TRADES_TABLE, candle_name
 from k2_market.records import CANDLE, TRADE, Record

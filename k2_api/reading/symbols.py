@@ -20,7 +20,7 @@ from pyiceberg.table import Table
 from pyiceberg.types import PrimitiveType
 from pyiceberg.utils.datetime import days_to_date, micros_to_timestamptz
 
-from k2_api.reader import LakeReader, Pinned
+from k2_api.reading.reader import LakeReader, Pinned
 from k2_lake.scan import Files
 from k2_lake.tables import TRADES_TABLE
 from k2_market.errors import UnknownName
