@@ -3,6 +3,7 @@
 K2Error
 ├── UsageError            the user asked for something that cannot be done (exit code 2)
 │   ├── UnknownName       an exchange, table, symbol or timeframe that does not exist
+│   ├── NotAcceptable     a format in which there is no answer
 │   └── HomeInUse         another process works in this home
 ├── FeedError             between the exchange and Kafka
 │   ├── Disconnected*     the connection ended
@@ -51,6 +52,10 @@ class UnknownName(UsageError):
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         self.kind, self.name, self.known = kind, name, sorted(known)
         super().__init__(f"unknown {kind} {name!r}. Known: {', '.join(self.known)}.")
+
+
+class NotAcceptable(UsageError):
+    """An answer was asked for in a format that there is not."""
 
 
 class HomeInUse(UsageError):

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from k2_market.errors import K2Error, LakeUnavailable, UnknownName, UsageError
+from k2_market.errors import K2Error, LakeUnavailable, NotAcceptable, UnknownName, UsageError
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
@@ -34,6 +34,7 @@ class Answer:
 # The first class that fits decides.
 ANSWERS: tuple[tuple[type[K2Error], Answer], ...] = (
     (UnknownName, Answer(404, "unknown_name", "Unknown name")),
+    (NotAcceptable, Answer(406, "not_acceptable", "Not acceptable")),
     (UsageError, Answer(422, "invalid_parameter", "Invalid parameter")),
     (LakeUnavailable, Answer(503, "lake_unavailable", "The tables cannot be read now", retry=True)),
     (K2Error, Answer(500, "internal_error", "Internal error")),
