@@ -12,8 +12,8 @@ from fastapi import FastAPI
 from k2_api.answers.problems import CONTENT_TYPE, install
 from k2_api.reading.lags import Lags
 from k2_api.reading.reader import LakeReader
-from k2_api.reading.symbols import SymbolIndex
-from k2_api.routes.market import router
+from k2_api.reading.symbols import Symbols
+from k2_api.routes import ROUTERS
 from k2_lake.catalog import LakeSettings
 
 DESCRIPTION = """
@@ -34,7 +34,8 @@ def create_app(settings: LakeSettings) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.settings = settings
-    app.include_router(router)
+    for router in ROUTERS:
+        app.include_router(router)
     install(app)
     describe = app.openapi
     app.openapi = lambda: _with_problems(describe())  # type: ignore[method-assign]
@@ -44,7 +45,7 @@ def create_app(settings: LakeSettings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.reader = LakeReader(app.state.settings)
-    app.state.index = SymbolIndex(app.state.reader)
+    app.state.symbols = Symbols(app.state.reader)
     app.state.lags = Lags(app.state.reader, app.state.settings.home)
     yield
     app.state.reader.close()

@@ -9,10 +9,12 @@ from datetime import date, datetime
 from typing import Annotated, Any
 
 import pyarrow as pa
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from k2_market.conditions import DAY_CONDITION
+from k2_market.klines import RECONCILIATION
 from k2_market.listing import INSTRUMENT
-from k2_market.records import CANDLE, TRADE, Record
+from k2_market.records import CANDLE, GAP, QUOTE, REJECTED, TRADE, Record
 
 DecimalText = Annotated[
     str,
@@ -25,7 +27,10 @@ DecimalText = Annotated[
 
 
 def row_model(record: Record) -> type[BaseModel]:
-    """The model of one row: every field of the record with its description."""
+    """The model of one row: every field of the record with its description.
+
+    No field is required: a question may choose some (``fields``). Binary values are in base64.
+    """
     fields: dict[str, Any] = {
         field.name: (
             _python_type(field.type) | None if field.nullable else _python_type(field.type),
@@ -33,7 +38,12 @@ def row_model(record: Record) -> type[BaseModel]:
         )
         for field in record.schema
     }
-    model: type[BaseModel] = create_model(record.name, __doc__=record.doc, **fields)
+    model: type[BaseModel] = create_model(
+        record.name,
+        __doc__=record.doc,
+        __config__=ConfigDict(json_schema_extra=lambda schema: schema.pop("required", None)),
+        **fields,
+    )
     return model
 
 
@@ -46,6 +56,7 @@ def _python_type(kind: pa.DataType) -> Any:
         return DecimalText
     return {
         pa.string(): str,
+        pa.binary(): str,
         pa.bool_(): bool,
         pa.int32(): int,
         pa.int64(): int,
@@ -61,29 +72,41 @@ class PageMeta(BaseModel):
     snapshot_id: str | None = Field(
         description="The table's snapshot, as text: it exceeds 2^53. Null before the first write."
     )
-    start: datetime | None = Field(description="Start of the range, inclusive, as it was applied.")
+    start: datetime | None = Field(
+        description="Start of the range, inclusive, as it was applied; null: open."
+    )
     end: datetime | None = Field(description="End of the range, exclusive; null: open.")
     limit: int = Field(description="The most rows that this page could have.")
     has_more: bool = Field(description="Whether rows followed this page when it was read.")
     next_cursor: str | None = Field(description="Give it as ``cursor`` for the next page.")
 
 
-TradeRow = row_model(TRADE)
-CandleRow = row_model(CANDLE)
+def page_model(record: Record, order: str, meta: type[BaseModel] = PageMeta) -> type[BaseModel]:
+    """The model of a page of such rows; ``order`` says in words how they are ordered."""
+    row = row_model(record)
+    model: type[BaseModel] = create_model(
+        f"{record.name}Page",
+        __doc__=f"A page of {record.name} rows, by {order}.",
+        data=(list[row], ...),  # type: ignore[valid-type]
+        meta=(meta, ...),
+    )
+    return model
 
 
-class Trades(BaseModel):
-    """A page of trades, by exchange, symbol, timestamp, source_sequence and trade_id."""
+class InstrumentsMeta(PageMeta):
+    """What the rows of a page of instruments are and how to go on."""
 
-    data: list[TradeRow]  # type: ignore[valid-type]
-    meta: PageMeta
+    at: datetime | None = Field(description="The instant whose terms these are; null: now.")
 
 
-class Candles(BaseModel):
-    """A page of candles, by exchange, symbol and window_start; only windows with trades."""
-
-    data: list[CandleRow]  # type: ignore[valid-type]
-    meta: PageMeta
+Trades = page_model(TRADE, "exchange, symbol, timestamp, source_sequence and trade_id")
+Quotes = page_model(QUOTE, "exchange, symbol, timestamp, source_sequence and quote_id")
+Candles = page_model(CANDLE, "exchange, symbol and window_start")
+Gaps = page_model(GAP, "exchange, symbol, before_at and the missing ids")
+Conditions = page_model(DAY_CONDITION, "exchange, symbol, kind and day")
+Reconciliations = page_model(RECONCILIATION, "exchange, symbol, timeframe and window_start")
+Rejections = page_model(REJECTED, "exchange, kind and place in Kafka")
+Instruments = page_model(INSTRUMENT, "exchange, symbol and valid_from", InstrumentsMeta)
 
 
 class SymbolRow(BaseModel):
@@ -111,25 +134,34 @@ class Symbols(BaseModel):
     meta: SymbolsMeta
 
 
-InstrumentRow = row_model(INSTRUMENT)
+class Snapshot(BaseModel):
+    """A state of a table that can be asked for with ``as_of``."""
+
+    table: str
+    snapshot_id: str = Field(description="As text: it exceeds 2^53.")
+    committed_at: datetime
+    mode: str = Field(description="What its commit was: append, recompute, maintenance and so on.")
+    days: list[date] = Field(description="Days that its commit touched.")
+    added: int = Field(description="Rows of files that it added.")
+    removed: int = Field(description="Rows of files that it removed.")
+    rows: int = Field(description="Rows of the table then.")
+    tags: list[str] = Field(description="Names that were given to it.")
 
 
-class InstrumentsMeta(BaseModel):
-    """What the rows of a page are and how to go on."""
+class Snapshots(BaseModel):
+    """The states of tables that are still kept, by table, the newest first."""
 
-    table: str = Field(description="The table that was read.")
-    snapshot_id: str | None = Field(description="Its snapshot; null before the first write.")
-    at: datetime | None = Field(description="The instant whose terms these are; null: now.")
-    limit: int = Field(description="The most rows that this page could have.")
-    has_more: bool = Field(description="Whether rows followed this page when it was read.")
-    next_cursor: str | None = Field(description="Give it as ``cursor`` for the next page.")
+    data: list[Snapshot]
 
 
-class Instruments(BaseModel):
-    """A page of instruments, by exchange, symbol and valid_from."""
+class InstrumentStats(BaseModel):
+    """How much there is of an instrument."""
 
-    data: list[InstrumentRow]  # type: ignore[valid-type]
-    meta: InstrumentsMeta
+    exchange: str
+    symbol: str
+    trades: int
+    first_trade_date: date
+    last_trade_date: date
 
 
 class TableHealth(BaseModel):
@@ -144,6 +176,36 @@ class TableHealth(BaseModel):
         "nothing waits. Null where it is not measured: of bronze, while Kafka does not answer."
     )
     slo_seconds: int | None = Field(description="How far it may be behind; null for no limit.")
+
+
+class Stats(BaseModel):
+    """How much there is, of what, and how fresh it is."""
+
+    instruments: list[InstrumentStats] = Field(description="Instruments that have trades.")
+    tables: list[TableHealth] = Field(description="Every table of the lake.")
+    newest_trade: datetime | None = Field(description="The newest trade time in gold.trades.")
+
+
+class Summary(BaseModel):
+    """A day of an instrument on an exchange: its candle, its condition and its gaps."""
+
+    exchange: str
+    symbol: str
+    date: date
+    candle: dict[str, Any] | None = Field(
+        description="The day's candle as /v1/ohlcv/1d has it; null where there was no trade."
+    )
+    conditions: list[dict[str, Any]] = Field(
+        description="The day's condition by kind, as /v1/condition has it."
+    )
+    gaps: list[dict[str, Any]] = Field(description="Gaps that begin on the day, as /v1/gaps.")
+    quotes: int = Field(description="Quotes of the day.")
+
+
+class Summaries(BaseModel):
+    """A day of an instrument, one row for each exchange that has it."""
+
+    data: list[Summary]
 
 
 class Health(BaseModel):

@@ -11,31 +11,30 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from hashlib import blake2b
-from typing import Any
 
 import msgspec
+import pyarrow as pa
 
 from k2_market.errors import UsageError
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DIGEST = 8
+_FIRST_DAY = EPOCH.date()
 
-KeyValue = str | int | datetime
+KeyValue = str | int | datetime | date
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
     """The start of the range as it was applied, and the key of the last row of the page.
 
-    ``snapshot`` is the one that the pages are read from, None where each reads the newest.
+    Instants are microseconds and days are days since 1970. ``snapshot`` is the one that the pages
+    are read from, None where each reads the newest.
     """
 
     start: int | None
-    exchange: str
-    symbol: str
-    at: int
-    tie: tuple[int, str] | None = None
+    values: tuple[str | int, ...]
     snapshot: int | None = None
 
     @property
@@ -43,23 +42,15 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
         """The start of the range."""
         return None if self.start is None else _instant(self.start)
 
-    @property
-    def key(self) -> tuple[KeyValue, ...]:
-        """The key's values, in the order of rows."""
-        return (self.exchange, self.symbol, _instant(self.at), *(self.tie or ()))
+    def key(self, types: Sequence[pa.DataType]) -> tuple[KeyValue, ...]:
+        """The key's values, which are of these types. Raises ValueError, OverflowError."""
+        return tuple(_read(v, kind) for v, kind in zip(self.values, types, strict=True))
 
 
-def after(start: datetime | None, key: Sequence[Any], snapshot: int | None = None) -> Cursor:
-    """The cursor behind the row with this key: exchange, symbol, instant and what breaks ties."""
-    exchange, symbol, at, *tie = key
-    return Cursor(
-        None if start is None else _micros(start),
-        exchange,
-        symbol,
-        _micros(at),
-        (tie[0], tie[1]) if tie else None,
-        snapshot,
-    )
+def after(start: datetime | None, key: Sequence[KeyValue], snapshot: int | None = None) -> Cursor:
+    """The cursor behind the row with this key."""
+    began = None if start is None else _micros(start)
+    return Cursor(began, tuple(map(_written, key)), snapshot)
 
 
 def encode(cursor: Cursor, question: str) -> str:
@@ -68,27 +59,42 @@ def encode(cursor: Cursor, question: str) -> str:
     return base64.urlsafe_b64encode(_digest(payload, question) + payload).decode().rstrip("=")
 
 
-def decode(text: str, question: str, *, ties: bool) -> Cursor:
+def decode(text: str, question: str, types: Sequence[pa.DataType]) -> Cursor:
     """The inverse of ``encode``. Raises UsageError for anything that it did not make.
 
-    ``ties`` says whether the key has values beside exchange, symbol and instant.
+    ``types`` are those of the key's values.
     """
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         cursor = msgspec.json.decode(raw[_DIGEST:], type=Cursor)
-        valid = encode(cursor, question) == text and (cursor.tie is not None) == ties
-        if valid and (cursor.key, cursor.start_at):
+        if encode(cursor, question) == text and (cursor.key(types), cursor.start_at):
             return cursor
     except (binascii.Error, ValueError, OverflowError, msgspec.MsgspecError):
         pass
     raise UsageError(
-        "cursor: this is not a cursor of this question. Send next_cursor unchanged, with the same "
-        "symbol, exchange, start, end and as_of as before; or leave it out to begin anew."
+        "cursor: this is not a cursor of this question. Send next_cursor unchanged, with all else "
+        "as it was asked before; or leave it out to begin anew."
     )
 
 
 def _digest(payload: bytes, question: str) -> bytes:
     return blake2b(payload + b"\0" + question.encode(), digest_size=_DIGEST).digest()
+
+
+def _written(value: KeyValue) -> str | int:
+    if isinstance(value, datetime):
+        return _micros(value)
+    return (value - _FIRST_DAY).days if isinstance(value, date) else value
+
+
+def _read(value: str | int, kind: pa.DataType) -> KeyValue:
+    if pa.types.is_string(kind) is not isinstance(value, str):
+        raise ValueError(value)
+    if isinstance(value, str):
+        return value
+    if pa.types.is_timestamp(kind):
+        return _instant(value)
+    return _FIRST_DAY + timedelta(days=value) if pa.types.is_date(kind) else value
 
 
 def _micros(at: datetime) -> int:

@@ -1,1 +1,13 @@
 """The routes, by what they are about."""
+
+from __future__ import annotations
+
+from k2_api.routes import candles, market, quality, reference, state
+
+ROUTERS = (
+    state.router,
+    market.router,
+    candles.router,
+    reference.router,
+    quality.router,
+)

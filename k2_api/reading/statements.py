@@ -1,0 +1,143 @@
+"""The SQL and the plan of a question.
+
+A query is planned with Iceberg's pruning (day, exchange, symbol, time) and the filter is repeated
+on the rows. Values are bound; only names of columns, all from the records, stand in the SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import cache, reduce
+
+import pyarrow as pa
+from pyiceberg.expressions import (
+    AlwaysTrue,
+    And,
+    BooleanExpression,
+    GreaterThanOrEqual,
+    In,
+    LessThan,
+)
+
+from k2_api.reading.asked import Asked
+from k2_api.reading.reader import LakeReader
+from k2_lake.scan import Files
+from k2_market.records import Record
+
+# Plans are made for whole hours, so that a question that moves with the clock finds them kept.
+PLAN_STEP = timedelta(hours=1)
+DAY = timedelta(days=1)
+
+
+def plan(reader: LakeReader, asked: Asked) -> Files:
+    """The files that may hold rows of the question."""
+    return reader.plan(asked.dataset.table, asked.table, *_pruning(asked), asked.at)
+
+
+def ordered(asked: Asked) -> str:
+    """The order of the rows, as the text behind ``order by``."""
+    return ", ".join(f"{c} desc" if asked.descending else c for c in asked.dataset.order)
+
+
+def condition(asked: Asked) -> tuple[str, dict[str, object]]:
+    """The condition on rows, and the values of its parameters."""
+    values = dict(asked.values)
+    parts = ["true", *asked.conditions]
+    for column, wanted in (("exchange", asked.exchanges), ("symbol", asked.symbols)):
+        if wanted:
+            parts.append(_among(column, wanted, values))
+    for name, comparison in (("start", ">="), ("end", "<")):
+        bound = getattr(asked, name)
+        if bound is not None and asked.dataset.time is not None:
+            parts.append(f"{asked.dataset.time} {comparison} ${name}")
+            values[name] = bound
+    if asked.after is not None:
+        parts += _behind(asked, values)
+    return " and ".join(parts), values
+
+
+def page_sql(asked: Asked, rows: str = "{rows}") -> tuple[str, dict[str, object]]:
+    """A page as JSON texts, one of more than ``$limit`` rows to see whether there are more."""
+    where, values = condition(asked)
+    order = ordered(asked)
+    # Only the rows of the page are made into JSON: as one select, all rows of the range were.
+    sql = (
+        f"select {row_json(asked.dataset.record, asked.fields)}, {', '.join(asked.dataset.order)} "
+        f"from (select * from {rows} where {where} order by {order} limit $limit) order by {order}"
+    )
+    return sql, values
+
+
+def since(asked: Asked, start: datetime) -> Asked:
+    """The same question of a range that begins at ``start``."""
+    return replace(asked, start=start)
+
+
+def _among(column: str, wanted: tuple[str, ...], values: dict[str, object]) -> str:
+    names = [f"{column}_{n}" for n in range(len(wanted))]
+    values.update(zip(names, wanted, strict=True))
+    if len(wanted) == 1:
+        return f"{column} = ${names[0]}"
+    return f"{column} in ({', '.join('$' + n for n in names)})"
+
+
+def _behind(asked: Asked, values: dict[str, object]) -> list[str]:
+    """Rows that come after the key: the first column alone as well, for it prunes."""
+    order = asked.dataset.order
+    names = [f"after_{c}" for c in order]
+    values.update(zip(names, asked.after or (), strict=True))
+    sign = "<" if asked.descending else ">"
+    return [
+        f"{order[0]} {sign}= ${names[0]}",
+        f"({', '.join(order)}) {sign} ({', '.join('$' + n for n in names)})",
+    ]
+
+
+def _pruning(asked: Asked) -> tuple[BooleanExpression, Hashable]:
+    """The filter for planning, and its key: whole hours around the range."""
+    start, end = _hours(asked)
+    dataset, parts = asked.dataset, list[BooleanExpression]([AlwaysTrue()])
+    for column, wanted in (("exchange", asked.exchanges), ("symbol", asked.symbols)):
+        if wanted:
+            parts.append(In(column, wanted))
+    if dataset.in_days and start is not None:
+        parts.append(GreaterThanOrEqual(dataset.record.day, start.date()))
+        parts.append(GreaterThanOrEqual(str(dataset.time), start.isoformat()))
+    if dataset.in_days and end is not None:
+        parts.append(LessThan(dataset.record.day, (end + DAY).date()))
+        parts.append(LessThan(str(dataset.time), end.isoformat()))
+    return reduce(And, parts), (dataset.table, asked.exchanges, asked.symbols, start, end)
+
+
+def _hours(asked: Asked) -> tuple[datetime | None, datetime | None]:
+    """The range in whole hours, less what lies before the key of a page of one instrument."""
+    start, end = asked.start, asked.end
+    if asked.after is not None and asked.one_instrument and asked.dataset.in_days:
+        at = asked.after[asked.dataset.order.index(str(asked.dataset.time))]
+        if isinstance(at, datetime):
+            start, end = (start, at) if asked.descending else (at, end)
+    return (
+        None if start is None else _floor(start),
+        None if end is None else _floor(end) + PLAN_STEP,
+    )
+
+
+def _floor(at: datetime) -> datetime:
+    return at.replace(minute=0, second=0, microsecond=0)
+
+
+@cache
+def row_json(record: Record, fields: tuple[str, ...]) -> str:
+    """The SQL that makes a row one JSON object, decimals and times as text, nothing rounded."""
+    made = ", ".join(f"'{name}': {_json_value(record.schema.field(name))}" for name in fields)
+    return f"to_json({{{{{made}}}}})"
+
+
+def _json_value(column: pa.Field) -> str:  # type: ignore[type-arg]
+    if pa.types.is_decimal(column.type):
+        return f"{column.name}::varchar"
+    if pa.types.is_timestamp(column.type):
+        return f"strftime({column.name}::timestamp, '%Y-%m-%dT%H:%M:%S.%fZ')"
+    return f"to_base64({column.name})" if pa.types.is_binary(column.type) else column.name

@@ -1,0 +1,33 @@
+"""Whether the API and the lake behind it are well."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from k2_api.answers.models import Health
+from k2_api.answers.pages import answer
+from k2_api.reading.state import table_states
+from k2_api.routes.sources import reader_of, symbols_of
+from k2_lake.tables import TABLES
+from k2_market.errors import LakeUnavailable
+
+router = APIRouter(tags=["state"])
+
+
+@router.get("/health", response_model=Health)
+def health(request: Request) -> Response:
+    """Whether the process lives, and what it sees of the tables. Always 200 while it lives."""
+    found: dict[str, Any] = {"status": "ok", "detail": None, "version": version("k2-market-data")}
+    try:
+        newest = symbols_of(request).listing().newest
+        lags = request.app.state.lags.by_table()
+        tables = table_states(reader_of(request), list(TABLES), lags)
+    except LakeUnavailable as error:
+        found.update(status="degraded", detail=str(error), newest_trade=None, tables=[])
+    else:
+        found.update(newest_trade=newest, tables=tables)
+    return answer(found)
