@@ -153,14 +153,15 @@ class InstrumentParameters(Parameters):
     )
 
 
-class DayParameters(BaseModel):
-    """The parameters of the summary of a day."""
+class ListingParameters(BaseModel):
+    """The parameters of what is listed by exchange: symbols, and the summary of a day."""
 
     model_config = ConfigDict(extra="forbid")
 
     exchange: str | None = Field(
         None, max_length=512, description="Such as kraken; several with commas. Default: all."
     )
+    as_of: str | None = AS_OF
 
     @property
     def exchanges(self) -> list[str]:

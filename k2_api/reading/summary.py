@@ -7,8 +7,8 @@ from typing import Any
 
 from k2_api.questions.parameters import (
     ConditionParameters,
-    DayParameters,
     GapParameters,
+    ListingParameters,
     Parameters,
     RangeParameters,
 )
@@ -16,24 +16,25 @@ from k2_api.reading.asked import ask
 from k2_api.reading.datasets import CONDITION, GAPS, QUOTES, QUOTES_TABLE, Dataset, candles
 from k2_api.reading.queries import count, page, rows_of
 from k2_api.reading.reader import LakeReader
-from k2_api.reading.symbols import Symbols, require_exchange
+from k2_api.reading.symbols import Symbols, listing_as_of, require_exchange
 from k2_market.errors import UsageError
 from k2_market.instants import instant
 
 
 def summaries(
-    reader: LakeReader, symbols: Symbols, symbol: str, date: str, said: DayParameters
+    reader: LakeReader, symbols: Symbols, symbol: str, date: str, said: ListingParameters
 ) -> list[dict[str, Any]]:
     """One row for each exchange that ever had trades of the symbol.
 
-    Raises UsageError where ``date`` is no day, UnknownName, LakeUnavailable.
+    As of a tag or an instant all of its tables are read as they were then. Raises UsageError where
+    ``date`` is no day, UnknownName, LakeUnavailable.
     """
     day = _day(date)
-    listing = symbols.listing()
+    listing = listing_as_of(reader, symbols, said.as_of)
     exchanges = [require_exchange(e) for e in said.exchanges]
     name = listing.resolve(symbol, exchanges)
     return [
-        _Day(reader, symbols, found.exchange, name, day).summary()
+        _Day(reader, symbols, (found.exchange, name), day, said.as_of).summary()
         for found in listing.matching(exchanges, [name])
     ]
 
@@ -49,16 +50,22 @@ class _Day:
     """One day of one instrument on one exchange."""
 
     def __init__(
-        self, reader: LakeReader, symbols: Symbols, exchange: str, symbol: str, day: datetime
+        self,
+        reader: LakeReader,
+        symbols: Symbols,
+        instrument: tuple[str, str],
+        day: datetime,
+        as_of: str | None,
     ) -> None:
         self._reader, self._symbols = reader, symbols
-        self._exchange, self._symbol, self._start = exchange, symbol, day
-        end = day + timedelta(days=1)
+        self._exchange, self._symbol = instrument
+        self._start = day
         self._asked = {
-            "exchange": exchange,
-            "symbol": symbol,
+            "exchange": self._exchange,
+            "symbol": self._symbol,
             "start": day.isoformat(),
-            "end": end.isoformat(),
+            "end": (day + timedelta(days=1)).isoformat(),
+            "as_of": as_of,
         }
 
     def summary(self) -> dict[str, Any]:

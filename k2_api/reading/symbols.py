@@ -20,7 +20,7 @@ from pyiceberg.table import Table
 from pyiceberg.types import PrimitiveType
 from pyiceberg.utils.datetime import days_to_date, micros_to_timestamptz
 
-from k2_api.reading.reader import LakeReader, Pinned
+from k2_api.reading.reader import LakeReader, Pinned, pinned
 from k2_lake.scan import Files
 from k2_lake.tables import TRADES_TABLE, table_def
 from k2_market.errors import UnknownName
@@ -162,6 +162,13 @@ class Symbols:
             table,
         )
         return tuple(Instrument(*row) for row in rows)  # type: ignore[arg-type]
+
+
+def listing_as_of(reader: LakeReader, symbols: Symbols, as_of: str | None) -> Listing:
+    """What has trades: now, or as of then. Raises UsageError, UnknownName, LakeUnavailable."""
+    table = reader.table(TRADES_TABLE)
+    at = pinned(table, as_of, None)
+    return symbols.listing() if at is None else symbols.listing_at(TRADES_TABLE, table, at)
 
 
 def require_exchange(name: str) -> str:

@@ -10,24 +10,26 @@ from fastapi.responses import Response
 from k2_api.answers import pages
 from k2_api.answers.models import Instruments, Snapshots, Stats, Summaries, Symbols
 from k2_api.questions.parameters import (
-    DayParameters,
     InstrumentParameters,
+    ListingParameters,
     SnapshotParameters,
 )
 from k2_api.reading.datasets import INSTRUMENTS
 from k2_api.reading.instruments import instrument_conditions
 from k2_api.reading.state import kept_states, table_states
 from k2_api.reading.summary import summaries
+from k2_api.reading.symbols import listing_as_of, require_exchange
 from k2_api.routes.sources import PROBLEMS, reader_of, rows, symbols_of
 from k2_lake.tables import TABLES, TRADES_TABLE
 
 router = APIRouter(prefix="/v1", tags=["reference"])
 
 
-@router.get("/symbols", response_model=Symbols, responses={503: PROBLEMS[503]})
-def symbols(request: Request) -> Response:
+@router.get("/symbols", response_model=Symbols, responses=PROBLEMS)
+def symbols(request: Request, said: Annotated[ListingParameters, Query()]) -> Response:
     """Every instrument that has trades, with the days of its first and last one."""
-    listing = symbols_of(request).listing()
+    listing = listing_as_of(reader_of(request), symbols_of(request), said.as_of)
+    exchanges = [require_exchange(e) for e in said.exchanges]
     found = [
         {
             "exchange": i.exchange,
@@ -37,7 +39,7 @@ def symbols(request: Request) -> Response:
             "last_trade_date": i.last,
             "trades": i.rows,
         }
-        for i in listing.instruments
+        for i in listing.matching(exchanges, ())
     ]
     meta = {"table": TRADES_TABLE, "snapshot_id": pages.text(listing.snapshot_id)}
     return pages.answer({"data": found, "meta": meta})
@@ -81,7 +83,7 @@ def summary(
     request: Request,
     symbol: Annotated[str, Path(max_length=64, description="In any spelling, as for trades.")],
     date: Annotated[str, Path(max_length=10, description="A UTC day, such as 2024-08-08.")],
-    said: Annotated[DayParameters, Query()],
+    said: Annotated[ListingParameters, Query()],
 ) -> Response:
     """A day of an instrument on each exchange: candle, condition, gaps, quotes."""
     reader, index = reader_of(request), symbols_of(request)

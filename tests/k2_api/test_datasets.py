@@ -194,6 +194,19 @@ def test_a_summary_is_what_the_other_routes_say_of_the_day(client: TestClient) -
     assert [(r["exchange"], r["candle"], r["quotes"]) for r in empty] == [("kraken", None, 0)]
 
 
+def test_what_was_listed_then_is_what_had_trades_then(client: TestClient) -> None:
+    first = get(client, "/v1/snapshots", table="gold.trades")["data"][-1]
+    then = get(client, "/v1/symbols", as_of=first["snapshot_id"])
+    assert then["meta"]["snapshot_id"] == first["snapshot_id"]
+    assert sum(row["trades"] for row in then["data"]) == first["rows"]
+    kraken = get(client, "/v1/symbols", exchange="kraken")["data"]
+    assert [(row["exchange"], row["trades"]) for row in kraken] == [("kraken", 30)]
+    before = get(client, "/v1/symbols", as_of="2020-01-01")
+    assert (before["data"], before["meta"]["snapshot_id"]) == ([], None)
+    nothing = client.get("/v1/summary/BTC-USDT/2024-08-08?as_of=2020-01-01")
+    assert (nothing.status_code, nothing.json()["code"]) == (404, "unknown_symbol")
+
+
 def test_snapshots_can_be_asked_for_by_their_ids(client: TestClient) -> None:
     kept = get(client, "/v1/snapshots", table="gold.trades")["data"]
     assert kept[0]["snapshot_id"] == get(client, "/v1/trades")["meta"]["snapshot_id"]
