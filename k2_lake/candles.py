@@ -140,11 +140,30 @@ def candle_sql(frame: Timeframe, source: str | None = None) -> str:
 
     ``source`` may take their place.
     """
-    head = statement("ohlcv_1m" if frame.source is None else "ohlcv_rollup")
-    default = "trades" if frame.source is None else "candles"
-    return head.format(us=frame.micros, source=source or default) + statement("ohlcv_tail").format(
-        us=frame.micros
+    if frame.source is not None:
+        of_window = f"unix_micros(window_start) - unix_micros(window_start) % {frame.micros}"
+        return rollup_sql(of_window, f"us + {frame.micros}", source or "candles")
+    made = statement("ohlcv_1m").format(us=frame.micros, source=source or "trades")
+    return made + statement("ohlcv_tail").format(end=f"us + {frame.micros}")
+
+
+def rollup_sql(
+    window: str,
+    end: str,
+    source: str,
+    opened: str = "window_start",
+    closed: str = "window_start",
+) -> str:
+    """The statement that makes candles of coarser windows from the candles of ``source``.
+
+    ``window`` is the SQL of the start of the window that a row lies in, ``end`` that of the end of
+    the window that begins at ``us``, both in microseconds; the first row in the order of ``opened``
+    opens a window, the last in that of ``closed`` closes it.
+    """
+    made = statement("ohlcv_rollup").format(
+        window=window, source=source, opened=opened, closed=closed
     )
+    return made + statement("ohlcv_tail").format(end=end)
 
 
 def _of_day(lake: Lake, engine: Engine, source: Table, day: date, frame: Timeframe) -> pa.Table:

@@ -26,8 +26,8 @@ Connect = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
 # The common subset lacks these two: the names are Spark's.
 PRELUDE = """
 set timezone = 'UTC';
-create or replace temp macro unix_micros(t) as epoch_us(t);
-create or replace temp macro timestamp_micros(u) as make_timestamp(u)::timestamptz;
+create or replace macro unix_micros(t) as epoch_us(t);
+create or replace macro timestamp_micros(u) as make_timestamp(u)::timestamptz;
 """
 
 

@@ -1,4 +1,5 @@
--- The end of both candle statements: from the sums in g to the columns of a candle.
+-- The end of both candle statements: from the sums in g to the columns of a candle. {end} is the end
+-- of the window that begins at us.
 -- vwap is quote_volume / volume cut after eight decimals. `/` on decimals differs by engine, so a
 -- double estimates it, the exact remainder refines the estimate (a double has too few digits for
 -- prices above 10^7) and then settles the last digit.
@@ -12,7 +13,7 @@ e as (
   from e1),
 r as (select *, quote_volume - v1 * cast(volume as decimal(28,8)) as rem from e)
 select exchange, symbol,
-  timestamp_micros(us) as window_start, timestamp_micros(us + {us}) as window_end,
+  timestamp_micros(us) as window_start, timestamp_micros({end}) as window_end,
   open, high, low, close,
   cast(volume as decimal(38,8)) as volume,
   cast(quote_volume as decimal(38,16)) as quote_volume,
