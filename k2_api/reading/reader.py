@@ -9,10 +9,12 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import duckdb
+import pyarrow as pa
 from pyiceberg.catalog.sql import IcebergTables
 from pyiceberg.expressions import BooleanExpression
 from pyiceberg.io.pyarrow import PyArrowFileIO
@@ -22,7 +24,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from k2_lake.catalog import CATALOG_NAME, Lake, LakeSettings
-from k2_lake.duckdb_engine import bind
+from k2_lake.duckdb_engine import PRELUDE, bind
+from k2_lake.engine import Input
 from k2_lake.faults import blames_a_file
 from k2_lake.read_sql import existing_lake, existing_table
 from k2_lake.scan import Files, planned
@@ -76,9 +79,9 @@ class LakeReader:
         self._lake: Lake | None = None
         self._tables: dict[str, Table] = {}
         self._plans: OrderedDict[Hashable, Files] = OrderedDict()
-        self._names = (f"rows_{n}" for n in itertools.count())
+        self._numbers = itertools.count()
         self._database = duckdb.connect(":memory:", config={"memory_limit": MEMORY})
-        self._database.execute("set timezone = 'UTC'; set parquet_metadata_cache = true")
+        self._database.execute(f"{PRELUDE} set parquet_metadata_cache = true")
 
     def close(self) -> None:
         """Let go of the database; nothing can be read afterwards."""
@@ -125,14 +128,37 @@ class LakeReader:
 
         Raises LakeUnavailable when a file cannot be read.
         """
+        with self._asked(sql, {"rows": files}, values, table) as answer:
+            found: list[Row] = answer.fetchall()
+        return found
+
+    def arrow(
+        self, sql: str, inputs: Mapping[str, Input], values: Mapping[str, object], io: Table | None
+    ) -> pa.Table:
+        """The same as ``run`` in Arrow, over several inputs that stand under their ``{names}``.
+
+        ``io`` is a table in whose store the files are.
+        """
+        with self._asked(sql, inputs, values, io) as answer:
+            rows: pa.Table = answer.to_arrow_table()  # type: ignore[assignment]
+        return rows
+
+    @contextmanager
+    def _asked(
+        self, sql: str, inputs: Mapping[str, Input], values: Mapping[str, object], of: Table | None
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor that has run ``sql``, open while its rows are taken."""
         with self._lock:
-            name = next(self._names)
-        io = table.io if table is not None and isinstance(table.io, PyArrowFileIO) else None
+            number = next(self._numbers)
+        names = {name: f"{name}_{number}" for name in inputs}
+        io = of.io if of is not None and isinstance(of.io, PyArrowFileIO) else None
         cursor = self._database.cursor()
         try:
-            bind(cursor, name, files, io)
-            found: list[Row] = cursor.execute(sql.format(rows=name), values).fetchall()
-            cursor.execute(f"drop view if exists {name}")
+            for name, source in inputs.items():
+                bind(cursor, names[name], source, io)
+            yield cursor.execute(sql.format(**names), values)
+            for name in names.values():
+                cursor.execute(f"drop view if exists {name}")
         except (duckdb.Error, OSError) as error:
             if isinstance(error, duckdb.Error) and not blames_a_file(error):
                 raise
@@ -142,7 +168,6 @@ class LakeReader:
             ) from error
         finally:
             cursor.close()
-        return found
 
     def _table(self, name: str, location: str) -> Table:
         known = self._tables.get(name)
