@@ -8,19 +8,16 @@ key, and that is bound to the query like every other value.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from hashlib import blake2b
 
 import msgspec
 import pyarrow as pa
 
+from k2_api.questions.sealed import seal, unseal
 from k2_market.errors import UsageError
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_DIGEST = 8
 _FIRST_DAY = EPOCH.date()
 
 KeyValue = str | int | datetime | date
@@ -55,8 +52,7 @@ def after(start: datetime | None, key: Sequence[KeyValue], snapshot: int | None 
 
 def encode(cursor: Cursor, question: str) -> str:
     """The text form, bound to the question it was made for."""
-    payload = msgspec.json.encode(cursor)
-    return base64.urlsafe_b64encode(_digest(payload, question) + payload).decode().rstrip("=")
+    return seal(msgspec.json.encode(cursor), question)
 
 
 def decode(text: str, question: str, types: Sequence[pa.DataType]) -> Cursor:
@@ -65,20 +61,15 @@ def decode(text: str, question: str, types: Sequence[pa.DataType]) -> Cursor:
     ``types`` are those of the key's values.
     """
     try:
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        cursor = msgspec.json.decode(raw[_DIGEST:], type=Cursor)
+        cursor = msgspec.json.decode(unseal(text, question) or b"", type=Cursor)
         if encode(cursor, question) == text and (cursor.key(types), cursor.start_at):
             return cursor
-    except (binascii.Error, ValueError, OverflowError, msgspec.MsgspecError):
+    except (ValueError, OverflowError, msgspec.MsgspecError):
         pass
     raise UsageError(
         "cursor: this is not a cursor of this question. Send next_cursor unchanged, with all else "
         "as it was asked before; or leave it out to begin anew."
     )
-
-
-def _digest(payload: bytes, question: str) -> bytes:
-    return blake2b(payload + b"\0" + question.encode(), digest_size=_DIGEST).digest()
 
 
 def _written(value: KeyValue) -> str | int:

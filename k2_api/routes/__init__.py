@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from k2_api.routes import candles, market, quality, reference, state
+from k2_api.routes import candles, market, quality, reference, replay, state
 
 ROUTERS = (
     state.router,
@@ -10,4 +10,5 @@ ROUTERS = (
     candles.router,
     reference.router,
     quality.router,
+    replay.router,
 )

@@ -18,6 +18,7 @@ from tests.k2_api.conftest import FILLED
 from tests.k2_api.lake_of_trades import Made, TradeLake, many
 
 ALL = "start=2024-08-08&end=2024-08-10"
+STREAMS = {"/v1/replay": "application/x-ndjson"}
 INJECTIONS = [
     "' or 1=1 --",
     "BTC-USDT'; drop table gold.trades; --",
@@ -364,7 +365,8 @@ def test_openapi_describes_every_field_and_every_error(client: TestClient) -> No
     for path, operation in ((p, o["get"]) for p, o in document["paths"].items()):
         assert operation["summary"]
         for status, response in operation["responses"].items():
-            kind = "application/json" if status == "200" else "application/problem+json"
+            answers = STREAMS.get(path, "application/json")
+            kind = answers if status == "200" else "application/problem+json"
             assert list(response["content"]) == [kind], path
     for parameter in document["paths"]["/v1/trades"]["get"]["parameters"]:
         assert parameter["description"]
