@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from random import Random
 from urllib.parse import urlsplit
@@ -23,6 +22,7 @@ import httpx2
 from k2_feeds.closing import Closing
 from k2_feeds.live.liveness import backoff
 from k2_market.errors import ExchangeUnavailable, RequestRefused, UnknownName
+from k2_market.retry_after import retry_after_s
 
 ATTEMPTS = 6
 # Binance bans an address for two minutes to three days: nobody should sit through more than this.
@@ -175,18 +175,6 @@ def http_endpoint(endpoint: str) -> str:
         if endpoint.startswith(ws):
             return http + endpoint.removeprefix(ws)
     return endpoint
-
-
-def retry_after_s(header: str, now: datetime) -> float | None:
-    """The seconds that a ``Retry-After`` asks for, as a number or as a date; None if neither."""
-    if header.strip().isdigit():
-        return float(header)
-    try:
-        at = parsedate_to_datetime(header)
-    except ValueError:
-        return None
-    aware = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-    return max(0.0, (aware - now).total_seconds())
 
 
 def _when(seconds: float | None) -> str:

@@ -6,21 +6,13 @@ import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2_feeds.rest import (
-    ATTEMPTS,
-    REST_APIS,
-    Budget,
-    RestClient,
-    http_endpoint,
-    retry_after_s,
-)
+from k2_feeds.rest import ATTEMPTS, REST_APIS, Budget, RestClient, http_endpoint
 from k2_market.errors import ExchangeUnavailable, RequestRefused, UnknownName
 from k2_market.exchanges import EXCHANGES
 
@@ -177,15 +169,6 @@ def test_the_budget_is_half_of_what_the_exchange_allows_and_every_exchange_has_o
     assert set(REST_APIS) == set(EXCHANGES)
     with pytest.raises(UnknownName, match="nowhere"):
         RestClient("nowhere")
-
-
-def test_retry_after_is_a_number_of_seconds_or_a_date() -> None:
-    now = datetime(2026, 3, 1, 12, tzinfo=UTC)
-    assert retry_after_s("120", now) == 120
-    assert retry_after_s("Sun, 01 Mar 2026 12:00:30 GMT", now) == 30
-    assert retry_after_s("Sun, 01 Mar 2026 11:00:00 GMT", now) == 0
-    assert retry_after_s("soon", now) is None
-    assert retry_after_s("", now) is None
 
 
 def test_a_simulators_websocket_address_is_its_http_address_too() -> None:

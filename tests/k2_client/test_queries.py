@@ -1,0 +1,108 @@
+"""The client against the real API under a real server."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import httpx2
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from k2_client import K2, UnknownName, query
+from k2_market.errors import UsageError
+from k2_market.timeframes import TIMEFRAMES
+from tests.k2_api.conftest import FILLED
+
+START, END = date(2024, 8, 8), date(2024, 8, 10)
+
+
+def test_nothing_is_asked_before_rows_are_wanted() -> None:
+    with K2("http://127.0.0.1:9") as nowhere:
+        nowhere.trades("BTC-USDT", "binance", START, END)
+        nowhere.ohlcv("BTC-USDT", "binance", "7m", START, fill="prev")
+        nowhere.instruments(at=START)
+
+
+def test_rows_have_exact_values_in_pythons_own_types(k2: K2) -> None:
+    [odd] = [t for t in k2.trades("BTC-USDT", "binance", START, END) if t.trade_id == "5000"]
+    assert odd.price == Decimal("0.00000001")
+    assert odd.quantity == Decimal("12345678901234567890.12345678")
+    assert odd.timestamp == datetime(2024, 8, 9, 0, 0, 0, 1, tzinfo=UTC)
+    assert odd.trade_date == date(2024, 8, 9)
+    assert odd.vendor_data == {"X": "MARKET", "note": "a,b"}
+    assert (odd.event_time, odd.candle_eligible) == (None, True)
+
+
+def test_all_rows_come_once_whatever_the_size_of_a_page(k2: K2) -> None:
+    whole = k2.trades(start=START, end=END).to_list()
+    assert len(whole) == len(FILLED)
+
+    @settings(max_examples=10, deadline=None)
+    @given(page=st.integers(3, 140), limit=st.none() | st.integers(1, 200))
+    def check(page: int, limit: int | None) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(query, "PAGE_ROWS", page)
+            asked = k2.trades(start=START, end=END, **({} if limit is None else {"limit": limit}))
+            pages = list(asked.pages())
+        assert [row for p in pages for row in p.rows] == whole[:limit]
+        assert all(len(p.rows) == page for p in pages[:-1])
+
+    check()
+
+
+@pytest.mark.parametrize("timeframe", TIMEFRAMES)
+def test_candles_are_those_of_the_route(k2: K2, address: str, timeframe: str) -> None:
+    asked = {"symbol": "BTC-USDT", "exchange": "binance", "start": "2024-08-08"}
+    told = httpx2.get(f"{address}/v1/ohlcv/{timeframe}", params=asked).json()["data"]
+    found = k2.ohlcv("BTC-USDT", "binance", timeframe, START).to_list()
+    assert [(c.window_start.isoformat()[:19], c.close, c.volume) for c in found] == [
+        (row["window_start"][:19], Decimal(row["close"]), Decimal(row["volume"])) for row in told
+    ]
+
+
+def test_the_page_tells_where_its_rows_are_from(k2: K2) -> None:
+    [page] = k2.trades("ETH-USDT", start=START).pages()
+    assert (page.meta.table, page.meta.has_more) == ("gold.trades", False)
+    assert page.meta.start == datetime(2024, 8, 8, tzinfo=UTC)
+    again = k2.trades("ETH-USDT", start=START, as_of=int(page.meta.snapshot_id or 0))
+    assert again.to_list() == page.rows
+
+
+def test_symbols_and_the_first_row(k2: K2) -> None:
+    assert [(s.exchange, s.symbol, s.trades) for s in k2.symbols()] == [
+        ("binance", "BTC-USDT", 61),
+        ("binance", "ETH-USDT", 40),
+        ("kraken", "BTC-USD", 30),
+    ]
+    first = k2.trades("btcusdt", start=START).first()
+    assert first is not None
+    assert first.trade_id == "1"
+    assert k2.trades("BTC-USDT", start="2025-01-01").first() is None
+
+
+def test_a_wrong_name_is_told_with_the_right_ones(k2: K2) -> None:
+    with pytest.raises(
+        UnknownName, match=r"unknown exchange 'binanse'. Known: .*binance"
+    ) as raised:
+        k2.trades("BTC-USDT", "binanse").to_list()
+    assert raised.value.code == "unknown_exchange"
+    with pytest.raises(UnknownName, match="NO-SUCH"):
+        k2.trades("NO-SUCH").first()
+
+
+@pytest.mark.parametrize("timeframe", ["1m/../../health", "1m?x=1", "", "%00", "1m\n", "ü"])
+def test_no_text_leaves_its_place_in_the_address(k2: K2, timeframe: str) -> None:
+    with pytest.raises(UsageError):
+        k2.ohlcv("BTC-USDT", "binance", timeframe, START).to_list()
+
+
+def test_what_cannot_be_meant_is_refused_without_asking() -> None:
+    with K2("http://127.0.0.1:9") as nowhere:
+        with pytest.raises(UsageError, match="limit: 0 is less than 1"):
+            nowhere.trades(limit=0)
+        with pytest.raises(UsageError, match="no zone"):
+            nowhere.trades(start=datetime(2024, 8, 8))  # noqa: DTZ001
+        with pytest.raises(UsageError, match="unknown field 'prize'"):
+            nowhere.trades(fields=["prize"])
