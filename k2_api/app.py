@@ -10,6 +10,10 @@ from typing import Any
 from fastapi import FastAPI
 
 from k2_api.answers.problems import CONTENT_TYPE, install
+from k2_api.guard.guard import Guard
+from k2_api.guard.install import install_guard
+from k2_api.guard.openapi import describe_guard
+from k2_api.guard.settings import GuardSettings
 from k2_api.reading.lags import Lags
 from k2_api.reading.reader import LakeReader
 from k2_api.reading.symbols import Symbols
@@ -22,6 +26,9 @@ Trades and candles of crypto exchanges, exactly as the tables hold them.
 Decimals are strings in plain notation, never rounded. Times are UTC, in ISO 8601 with Z.
 Ranges are start inclusive, end exclusive. Pages follow one another by `next_cursor`. Every error is
 a problem (RFC 9457) with a stable `code`.
+
+All under `/v1` is for holders of an API key (`k2 keys create NAME`), sent as `X-API-Key`, or as
+`Authorization: Bearer`.
 """
 
 
@@ -37,8 +44,9 @@ def create_app(settings: LakeSettings) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     install(app)
+    install_guard(app, Guard(settings.home, GuardSettings.from_environment()))
     describe = app.openapi
-    app.openapi = lambda: _with_problems(describe())  # type: ignore[method-assign]
+    app.openapi = lambda: describe_guard(_with_problems(describe()))  # type: ignore[method-assign]
     return app
 
 

@@ -34,6 +34,7 @@ def api(
     import uvicorn
 
     from k2_api.app import create_app
+    from k2_api.guard.keys import read_keys
     from k2_lake.catalog import LakeSettings
 
     settings = LakeSettings.from_environment(os.environ, home)
@@ -44,6 +45,8 @@ def api(
     listening = _listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     typer.echo(f"K2 API on http://{shown}:{listening.getsockname()[1]} (docs: /docs)")
+    if not read_keys(settings.home):
+        typer.echo(f"There is no API key yet. Make one: k2 keys create --home {settings.home} NAME")
     server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning"))
     server.run(sockets=[listening])
 

@@ -22,6 +22,7 @@ from k2_cli.dlq import dlq
 from k2_cli.doctor import doctor
 from k2_cli.feed import feed
 from k2_cli.instruments import instruments
+from k2_cli.keys import keys
 from k2_cli.lake import lake
 from k2_cli.lake_travel import diff, rollback, snapshots, tag
 from k2_cli.load import load
@@ -54,6 +55,7 @@ app.command("sql")(sql)
 app.command("trace")(trace)
 app.command("api")(api)
 app.command("doctor")(doctor)
+app.add_typer(keys, name="keys")
 app.add_typer(dlq, name="dlq")
 app.add_typer(dagster, name="dagster")
 dagster.command("ready")(ready)

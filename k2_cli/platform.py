@@ -39,6 +39,7 @@ FIRST_CANDLES_S = 120.0
 ONE_MINUTE = timedelta(minutes=1)
 WATCH_S = 0.5
 TITLE = "gold.ohlcv_1m, the newest minute"
+DEMO_KEY, DEMO_RATE = "demo", "6000/minute"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -162,7 +163,7 @@ def _services(
         Service(
             "api",
             [str(BIN / "k2"), "api", "--home", str(home), "--host", HOST, "--port", str(ports.api)],
-            lambda: answers(f"http://{HOST}:{ports.api}/health"),
+            lambda: answers(f"http://{HOST}:{ports.api}/health/live"),
         ),
         Service(
             "webserver",
@@ -200,10 +201,18 @@ def _show(lake: Lake, services: Supervisor, ports: Ports, console: Console) -> N
     console.print(_table(candles) if candles else "no candle yet; the Dagster UI shows why")
     console.print(f"Dagster   http://{HOST}:{ports.dagster}   lineage, runs, backfills")
     console.print(f"REST      http://{HOST}:{ports.api}/docs")
+    console.print(f"API key   {_demo_key(lake.settings.home)}", soft_wrap=True)
     query = '"select * from gold.ohlcv_1m"'
     console.print(f"SQL       {BIN / 'k2'} sql --home {lake.settings.home} {query}")
     console.print(f"Logs      {services.log('feeds').parent}")
     console.print("Ctrl-C stops everything.")
+
+
+def _demo_key(home: Path) -> str:
+    """A key of this run, for its own page and whoever tries the API; the last run's is revoked."""
+    from k2_api.guard.keys import SCOPES, replace_key
+
+    return replace_key(home, DEMO_KEY, SCOPES, DEMO_RATE)
 
 
 def _table(candles: Sequence[dict[str, object]]) -> Table:

@@ -6,7 +6,7 @@ They describe answers in OpenAPI; the rows themselves come as JSON from the quer
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -206,6 +206,12 @@ class Summaries(BaseModel):
     """A day of an instrument, one row for each exchange that has it."""
 
     data: list[Summary]
+
+
+class Alive(BaseModel):
+    """That the process lives, or is ready."""
+
+    status: Literal["ok"]
 
 
 class Health(BaseModel):

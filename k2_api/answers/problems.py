@@ -5,6 +5,8 @@ Which error becomes which status stands in ``ANSWERS`` and nowhere else.
 
 from __future__ import annotations
 
+import logging
+import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import cast
@@ -15,10 +17,14 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from k2_api.guard.headers import safe_headers
+from k2_api.guard.refusals import Refusal
 from k2_market.errors import K2Error, LakeUnavailable, NotAcceptable, UnknownName, UsageError
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,9 +61,21 @@ class Problem(BaseModel):
 def install(app: FastAPI) -> None:
     """Give every error of ``app`` this shape, unknown routes and crashes included."""
     app.add_exception_handler(K2Error, _k2_error)
+    app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _crash)
+
+
+def refused(path: str, refusal: Refusal) -> JSONResponse:
+    """The answer to a request at ``path`` that is turned away."""
+    response = _problem(path, refusal.status, refusal.code, refusal.title, str(refusal))
+    response.headers.update(refusal.headers)
+    return response
+
+
+def _refused(request: Request, error: Exception) -> JSONResponse:
+    return refused(request.url.path, cast("Refusal", error))
 
 
 def _k2_error(request: Request, error: Exception) -> JSONResponse:
@@ -65,11 +83,22 @@ def _k2_error(request: Request, error: Exception) -> JSONResponse:
     code, title = answer.code, answer.title
     if isinstance(error, UnknownName):
         code, title = f"unknown_{error.kind}", f"Unknown {error.kind}"
-    detail = str(error) if answer.status != HTTPStatus.INTERNAL_SERVER_ERROR else _CRASHED
-    response = _problem(request, answer.status, code, title, detail)
+    detail = _CRASHED if answer.status == HTTPStatus.INTERNAL_SERVER_ERROR else str(error)
+    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.warning("%s: %s", code, _PLACE.sub("…/", str(error)))
+        detail = _OUT_OF_REACH if _PLACE.search(detail) else detail
+    response = _problem(request.url.path, answer.status, code, title, detail)
     if answer.retry:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response
+
+
+# A path of two folders or more, or an address: it tells a stranger how the server is built.
+_PLACE = re.compile(r"(\w+:)?/+([^/\s]+/+)+|\w+://")
+_OUT_OF_REACH = (
+    "a part of the tables is missing, damaged or out of reach. Ask again in a moment; if it stays "
+    "so, `k2 doctor` on the server names it."
+)
 
 
 def _invalid(request: Request, error: Exception) -> JSONResponse:
@@ -77,7 +106,9 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
         f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']} (was {str(e.get('input'))[:80]!r})"
         for e in cast("RequestValidationError", error).errors()
     ]
-    return _problem(request, 422, "invalid_parameter", "Invalid parameter", "; ".join(found))
+    return _problem(
+        request.url.path, 422, "invalid_parameter", "Invalid parameter", "; ".join(found)
+    )
 
 
 def _http_error(request: Request, raised: Exception) -> JSONResponse:
@@ -89,7 +120,7 @@ def _http_error(request: Request, raised: Exception) -> JSONResponse:
     }
     detail = details.get(error.status_code, str(error.detail))
     code = phrase.lower().replace(" ", "_")
-    response = _problem(request, error.status_code, code, phrase, detail)
+    response = _problem(request.url.path, error.status_code, code, phrase, detail)
     response.headers.update(error.headers or {})
     return response
 
@@ -98,16 +129,22 @@ _CRASHED = "the request failed through no fault of its own; the server's log say
 
 
 def _crash(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
-    return _problem(request, 500, "internal_error", "Internal error", _CRASHED)
+    path = request.url.path
+    response = _problem(path, 500, "internal_error", "Internal error", _CRASHED)
+    # It is sent from outside of all middleware, which gives every other answer these.
+    response.raw_headers += [h for h in safe_headers(path) if h[0] != b"cache-control"]
+    return response
 
 
-def _problem(request: Request, status: int, code: str, title: str, detail: str) -> JSONResponse:
+def _problem(path: str, status: int, code: str, title: str, detail: str) -> JSONResponse:
     body = Problem(
         type=f"urn:k2:problem:{code}",
         title=title,
         status=status,
         detail=detail,
         code=code,
-        instance=request.url.path,
+        instance=path,
     )
-    return JSONResponse(body.model_dump(), status, media_type=CONTENT_TYPE)
+    return JSONResponse(
+        body.model_dump(), status, {"Cache-Control": "no-store"}, media_type=CONTENT_TYPE
+    )

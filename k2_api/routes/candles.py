@@ -8,12 +8,13 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
 from k2_api.answers.models import Candles
+from k2_api.guard.permits import requires
 from k2_api.questions.parameters import RangeParameters
 from k2_api.reading.datasets import candles
 from k2_api.routes.sources import PROBLEMS, rows
 from k2_market.timeframes import TIMEFRAMES
 
-router = APIRouter(prefix="/v1", tags=["candles"])
+router = APIRouter(prefix="/v1", tags=["candles"], dependencies=[requires("read")])
 
 
 @router.get("/ohlcv/{timeframe}", response_model=Candles, responses=PROBLEMS)

@@ -8,11 +8,12 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from k2_api.answers.models import Quotes, Trades
+from k2_api.guard.permits import requires
 from k2_api.questions.parameters import RangeParameters
 from k2_api.reading.datasets import QUOTES, TRADES
 from k2_api.routes.sources import PROBLEMS, rows
 
-router = APIRouter(prefix="/v1", tags=["market"])
+router = APIRouter(prefix="/v1", tags=["market"], dependencies=[requires("read")])
 
 
 @router.get("/trades", response_model=Trades, responses=PROBLEMS)

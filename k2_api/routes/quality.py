@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from k2_api.answers.models import Conditions, Gaps, Reconciliations, Rejections
+from k2_api.guard.permits import requires
 from k2_api.questions.parameters import (
     ConditionParameters,
     GapParameters,
@@ -17,7 +18,7 @@ from k2_api.questions.parameters import (
 from k2_api.reading import datasets
 from k2_api.routes.sources import PROBLEMS, rows
 
-router = APIRouter(prefix="/v1", tags=["quality"])
+router = APIRouter(prefix="/v1", tags=["quality"], dependencies=[requires("read")])
 
 
 @router.get("/condition", response_model=Conditions, responses=PROBLEMS)

@@ -9,6 +9,7 @@ from fastapi.responses import Response
 
 from k2_api.answers import pages
 from k2_api.answers.models import Instruments, Snapshots, Stats, Summaries, Symbols
+from k2_api.guard.permits import requires
 from k2_api.questions.parameters import (
     InstrumentParameters,
     ListingParameters,
@@ -22,7 +23,7 @@ from k2_api.reading.symbols import listing_as_of, require_exchange
 from k2_api.routes.sources import PROBLEMS, reader_of, rows, symbols_of
 from k2_lake.tables import TABLES, TRADES_TABLE
 
-router = APIRouter(prefix="/v1", tags=["reference"])
+router = APIRouter(prefix="/v1", tags=["reference"], dependencies=[requires("read")])
 
 
 @router.get("/symbols", response_model=Symbols, responses=PROBLEMS)

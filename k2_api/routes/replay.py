@@ -8,11 +8,12 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from k2_api.answers.messages import NDJSON
+from k2_api.guard.permits import requires
 from k2_api.questions.replay import ReplayParameters
 from k2_api.reading.replay import replay
 from k2_api.routes.sources import PROBLEMS, reader_of, symbols_of
 
-router = APIRouter(prefix="/v1", tags=["stream"])
+router = APIRouter(prefix="/v1", tags=["stream"], dependencies=[requires("read")])
 
 _EXAMPLE = (
     '{"type":"trades","channel":"trades","exchange":"binance","symbol":"BTC-USDT",'

@@ -248,7 +248,7 @@ def test_every_command_runs_as_a_process_and_answers(
         k2.start_services("feeds", "api", "code")
         k2.wait_for("code", lambda: k2.succeeds("dagster", "api", "grpc-health-check", "-p", code))
         k2.start_services("webserver", "daemon")
-        k2.wait_for("api", lambda: answers(f"http://127.0.0.1:{api}/health"))
+        k2.wait_for("api", lambda: answers(f"http://127.0.0.1:{api}/health/ready"))
         k2.wait_for("webserver", lambda: answers(f"http://127.0.0.1:{webserver}/server_info"))
         k2.wait_for("daemon", lambda: k2.succeeds("dagster-daemon", "liveness-check"))
         raw = "market.crypto.trades.binance.raw"

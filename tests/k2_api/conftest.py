@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from k2_api.app import create_app
 from tests.k2_api.lake_of_trades import Made, TradeLake, many
+from tests.keyed import keyed
 
 DAY_S = 86_400
 
@@ -36,7 +36,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> TradeLake:
 
 @pytest.fixture(scope="session")
 def client(filled: TradeLake) -> Iterator[TestClient]:
-    with TestClient(create_app(filled.settings), raise_server_exceptions=False) as client:
+    with keyed(filled.settings, raise_server_exceptions=False) as client:
         yield client
 
 

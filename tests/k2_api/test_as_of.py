@@ -13,7 +13,6 @@ from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2_api.app import create_app
 from k2_lake.commit import commit
 from k2_lake.gold import merge
 from k2_lake.history import Mode, lineage
@@ -22,6 +21,7 @@ from k2_lake.tables import TRADES_TABLE, candle_name
 from k2_market.kinds import Kind
 from k2_market.records import TRADE
 from tests.k2_api.lake_of_trades import MIDNIGHT, Made, TradeLake, many
+from tests.keyed import keyed
 
 URLS = ("/v1/trades", "/v1/ohlcv/1m", "/v1/ohlcv/1d?exchange=binance", "/v1/trades?symbol=BTCUSDT")
 
@@ -73,7 +73,7 @@ def test_a_pinned_answer_never_changes(events: list[Callable[[TradeLake, int], N
     with tempfile.TemporaryDirectory() as folder:
         lake = TradeLake(Path(folder))
         lake.add(many(6))
-        with TestClient(create_app(lake.settings)) as client:
+        with keyed(lake.settings) as client:
             pins: dict[str, list[str]] = {}
             for url in URLS:
                 snapshot = rows(client, url)["meta"]["snapshot_id"]
@@ -94,7 +94,7 @@ def test_a_pinned_answer_never_changes(events: list[Callable[[TradeLake, int], N
 
 
 def test_pages_of_a_pinned_question_are_of_one_snapshot(growing: TradeLake) -> None:
-    with TestClient(create_app(growing.settings)) as client:
+    with keyed(growing.settings) as client:
         first = rows(client, "/v1/trades", as_of=datetime.now(UTC).isoformat())
         numbers = iter(range(100))
         walked = pages(
@@ -108,7 +108,7 @@ def test_pages_of_a_pinned_question_are_of_one_snapshot(growing: TradeLake) -> N
 
 
 def test_a_tag_that_moves_moves_no_page(growing: TradeLake) -> None:
-    with TestClient(create_app(growing.settings)) as client:
+    with keyed(growing.settings) as client:
         gold = growing.lake.table(TRADES_TABLE)
         gold.manage_snapshots().create_tag(lineage(gold)[0].snapshot_id, "mine").commit()
         before = rows(client, "/v1/trades", as_of="mine")["data"]

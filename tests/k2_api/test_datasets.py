@@ -11,9 +11,9 @@ from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2_api.app import create_app
 from k2_lake.tables import TABLES
 from tests.k2_api.lake_of_everything import lake_of_everything
+from tests.keyed import keyed
 
 ROUTES = {
     "/v1/trades": ("gold.trades", 130),
@@ -29,7 +29,7 @@ ROUTES = {
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     lake = lake_of_everything(tmp_path_factory.mktemp("everything"))
-    with TestClient(create_app(lake.settings), raise_server_exceptions=False) as client:
+    with keyed(lake.settings, raise_server_exceptions=False) as client:
         yield client
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from k2_api.app import create_app
 from k2_feeds.listings import LISTINGS
 from k2_feeds.simulator.dialects.listings import listing
 from k2_feeds.simulator.synthetic import PAIRS
 from k2_lake.instruments import refresh
 from k2_market.listing import INSTRUMENT
+from tests.keyed import keyed
 from tests.lakes import open_lake
 
 AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -36,7 +36,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
                 if t.symbol != "DOGE-USD"
             ]
             refresh(lake, exchange, later, AT + DAY)
-    with TestClient(create_app(lake.settings), raise_server_exceptions=False) as client:
+    with keyed(lake.settings, raise_server_exceptions=False) as client:
         yield client
 
 
@@ -113,7 +113,7 @@ def test_a_symbol_that_nobody_lists_gives_no_rows_and_nothing_is_injected(
 def test_before_anybody_asked_there_is_an_empty_page(tmp_path: Path) -> None:
     lake = open_lake(tmp_path)
     assert lake.catalog
-    with TestClient(create_app(lake.settings)) as client:
+    with keyed(lake.settings) as client:
         found = get(client)
     assert found["data"] == []
     assert found["meta"]["snapshot_id"] is None

@@ -12,9 +12,9 @@ from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2_api.app import create_app
 from k2_market.records import QUOTE, TRADE
 from tests.frames import DAY0, Print
+from tests.keyed import keyed
 from tests.lakes import LakeDriver
 from tests.live_frames import Best, beside, receive_live
 
@@ -63,7 +63,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
     receive_live(quotes, [Best(n, n * 100 + 5, "ETHUSDT") for n in range(700, 720)])
     driver.tick()
     quotes.tick()
-    with TestClient(create_app(driver.lake.settings), raise_server_exceptions=False) as client:
+    with keyed(driver.lake.settings, raise_server_exceptions=False) as client:
         yield Recorded(driver, client)
 
 
@@ -147,7 +147,7 @@ def test_a_replay_of_the_past_ignores_what_came_since(tmp_path: Path) -> None:
     driver.receive([Print(n, n * 100, "10", "1") for n in range(1, 11)])
     driver.tick()
     asked = f"{DAY}&channels=trades&as_of={datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
-    with TestClient(create_app(driver.lake.settings)) as client:
+    with keyed(driver.lake.settings) as client:
         recorded = Recorded(driver, client)
         *messages, end = recorded.messages(f"{asked}&limit=4")
         first = [row["trade_id"] for m in messages for row in m["data"]]
@@ -191,7 +191,7 @@ def test_a_cursor_of_another_question_is_refused(recorded: Recorded) -> None:
 def test_a_lake_without_tables_has_nothing_to_replay(tmp_path: Path) -> None:
     driver = LakeDriver(tmp_path)
     driver.lake.table("gold.trades")
-    with TestClient(create_app(driver.lake.settings)) as client:
+    with keyed(driver.lake.settings) as client:
         assert Recorded(driver, client).messages(DAY) == [
             {"type": "end", "has_more": False, "cursor": None}
         ]

@@ -10,12 +10,12 @@ from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2_api.app import create_app
 from k2_lake.catalog import LakeSettings
 from k2_lake.tables import TABLES
 from k2_market.records import CANDLE, TRADE
 from tests.k2_api.conftest import FILLED
 from tests.k2_api.lake_of_trades import Made, TradeLake, many
+from tests.keyed import keyed
 
 ALL = "start=2024-08-08&end=2024-08-10"
 STREAMS = {"/v1/replay": "application/x-ndjson"}
@@ -181,7 +181,7 @@ def test_has_more_is_false_when_the_limit_is_just_reached(client: TestClient) ->
 
 @pytest.mark.any_storage
 def test_a_cursor_stays_right_while_the_table_grows(growing: TradeLake) -> None:
-    with TestClient(create_app(growing.settings)) as client:
+    with keyed(growing.settings) as client:
         first = get(client, "/v1/trades?limit=10")
         growing.add([Made(100, 2.5), Made(101, 5000), Made(102, 90_000), Made(103, 0.5)])
         rest = get(client, f"/v1/trades?limit=1000&cursor={first['meta']['next_cursor']}")
@@ -276,7 +276,7 @@ def test_symbols_count_trades_by_instrument(client: TestClient) -> None:
 
 
 def test_symbols_follow_the_table(growing: TradeLake) -> None:
-    with TestClient(create_app(growing.settings)) as client:
+    with keyed(growing.settings) as client:
         assert [r["trades"] for r in get(client, "/v1/symbols")["data"]] == [20]
         growing.add([*many(7, first=500), Made(1, 0, own="ETHUSDT", symbol="ETH-USDT")])
         assert [r["trades"] for r in get(client, "/v1/symbols")["data"]] == [27, 1]
@@ -302,20 +302,20 @@ def test_health_tells_every_table_with_snapshot_and_rows(
 
 def test_without_a_lake_the_api_lives_says_so_and_makes_none(tmp_path: Path) -> None:
     home = tmp_path / "none"
-    with TestClient(create_app(LakeSettings.from_environment({}, home))) as client:
+    with keyed(LakeSettings.from_environment({}, home)) as client:
         found = get(client, "/health")
         assert (found["status"], found["tables"]) == ("degraded", [])
         for url in ("/v1/trades", "/v1/ohlcv/1m", "/v1/symbols"):
             problem(client, url, 503, "lake_unavailable")
             assert client.get(url).headers["retry-after"] == "5"
-        assert not home.exists()
+        assert [f.name for f in home.iterdir()] == ["api"]
         TradeLake(home).add(many(3))
         assert len(get(client, "/v1/trades")["data"]) == 3
 
 
 def test_an_empty_lake_has_empty_pages_and_no_symbols(tmp_path: Path) -> None:
     _ = TradeLake(tmp_path).lake.catalog
-    with TestClient(create_app(LakeSettings.from_environment({}, tmp_path))) as client:
+    with keyed(LakeSettings.from_environment({}, tmp_path)) as client:
         found = get(client, "/v1/trades")
         assert found["data"] == []
         assert found["meta"]["snapshot_id"] is None
@@ -326,14 +326,14 @@ def test_an_empty_lake_has_empty_pages_and_no_symbols(tmp_path: Path) -> None:
 def test_a_data_file_that_is_gone_is_503(growing: TradeLake) -> None:
     for file in (growing.settings.home / "warehouse").rglob("*.parquet"):
         file.unlink()
-    with TestClient(create_app(growing.settings)) as client:
+    with keyed(growing.settings) as client:
         problem(client, "/v1/trades", 503, "lake_unavailable")
 
 
 def test_requests_at_once_and_beside_a_writer_all_get_right_answers(growing: TradeLake) -> None:
     answers: list[list[str]] = []
 
-    with TestClient(create_app(growing.settings)) as client:
+    with keyed(growing.settings) as client:
 
         def ask() -> None:
             for _ in range(10):

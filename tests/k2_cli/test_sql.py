@@ -170,7 +170,11 @@ def test_the_api_serves_until_it_is_interrupted(home: Path) -> None:
         try:
             assert process.stdout is not None
             address = process.stdout.readline().decode().split()[3]
-            with urllib.request.urlopen(f"{address}/v1/trades?limit=1", timeout=20) as response:
+            made = k2("keys", "create", "--home", home, "tests")
+            asked = urllib.request.Request(
+                f"{address}/v1/trades?limit=1", headers={"X-API-Key": made.stdout.decode().strip()}
+            )
+            with urllib.request.urlopen(asked, timeout=20) as response:
                 assert json.load(response)["data"][0]["trade_id"] == "1"
         finally:
             process.send_signal(signal.SIGINT)

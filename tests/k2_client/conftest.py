@@ -9,18 +9,30 @@ from k2_client import K2
 from tests.api_server import serving
 from tests.k2_api.conftest import FILLED
 from tests.k2_api.lake_of_trades import TradeLake
+from tests.keyed import fast_key
 
 
 @pytest.fixture(scope="session")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The API over a lake of two days, two exchanges and three instruments."""
+def lake(tmp_path_factory: pytest.TempPathFactory) -> TradeLake:
+    """A lake of two days, two exchanges and three instruments."""
     lake = TradeLake(tmp_path_factory.mktemp("served"))
     lake.add(FILLED)
+    return lake
+
+
+@pytest.fixture(scope="session")
+def key(lake: TradeLake) -> str:
+    return fast_key(lake.settings)
+
+
+@pytest.fixture(scope="session")
+def address(lake: TradeLake) -> Iterator[str]:
+    """The API over the lake."""
     with serving(create_app(lake.settings)) as address:
         yield address
 
 
 @pytest.fixture(scope="session")
-def k2(address: str) -> Iterator[K2]:
-    with K2(address) as k2:
+def k2(address: str, key: str) -> Iterator[K2]:
+    with K2(address, key) as k2:
         yield k2

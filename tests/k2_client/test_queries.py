@@ -53,9 +53,12 @@ def test_all_rows_come_once_whatever_the_size_of_a_page(k2: K2) -> None:
 
 
 @pytest.mark.parametrize("timeframe", TIMEFRAMES)
-def test_candles_are_those_of_the_route(k2: K2, address: str, timeframe: str) -> None:
+def test_candles_are_those_of_the_route(k2: K2, address: str, key: str, timeframe: str) -> None:
     asked = {"symbol": "BTC-USDT", "exchange": "binance", "start": "2024-08-08"}
-    told = httpx2.get(f"{address}/v1/ohlcv/{timeframe}", params=asked).json()["data"]
+    headers = {"X-API-Key": key}
+    told = httpx2.get(f"{address}/v1/ohlcv/{timeframe}", params=asked, headers=headers).json()[
+        "data"
+    ]
     found = k2.ohlcv("BTC-USDT", "binance", timeframe, START).to_list()
     assert [(c.window_start.isoformat()[:19], c.close, c.volume) for c in found] == [
         (row["window_start"][:19], Decimal(row["close"]), Decimal(row["volume"])) for row in told

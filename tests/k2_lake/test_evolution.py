@@ -15,13 +15,11 @@ from typing import Any, cast
 
 import pyarrow as pa
 import pytest
-from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.table import Table
 
-from k2_api.app import create_app
 from k2_assets.checks import conforms
 from k2_lake.commit import commit
 from k2_lake.duckdb_engine import DuckDBEngine
@@ -45,6 +43,7 @@ from k2_market.kinds import Kind
 from k2_market.records import INSTANT, PRICE, TRADE, Record, field
 from tests.k2_lake import versions
 from tests.k2_lake.versions import EXCHANGE
+from tests.keyed import keyed
 from tests.lakes import LakeDriver, open_lake
 from tests.storage import environment
 
@@ -68,7 +67,7 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def api_trades(home: Path) -> list[dict[str, Any]]:
-    with TestClient(create_app(open_lake(home).settings)) as client:
+    with keyed(open_lake(home).settings) as client:
         rows: list[dict[str, Any]] = client.get("/v1/trades?start=2024-08-08").json()["data"]
     return rows
 

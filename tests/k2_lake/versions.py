@@ -77,14 +77,13 @@ def _earlier(home: Path) -> None:
 
 def _later(home: Path) -> None:
     grow()
-    from fastapi.testclient import TestClient
 
-    from k2_api.app import create_app
     from k2_assets.checks import conforms
     from k2_lake.scope import Scope
     from k2_market.avro import published_record
     from k2_market.kind_rules import RULES
     from k2_market.kinds import Kind
+    from tests.keyed import keyed
     from tests.lakes import LakeDriver
 
     driver = LakeDriver(home, os.environ)
@@ -96,7 +95,7 @@ def _later(home: Path) -> None:
     rules = RULES[Kind.TRADES].schema
     verdicts = [conforms(rules, driver.lake, driver.engine, scope).agrees for scope in scopes]
     driver.recompute(days, [EXCHANGE])  # type: ignore[arg-type]
-    with TestClient(create_app(driver.lake.settings)) as client:
+    with keyed(driver.lake.settings) as client:
         trades = client.get("/v1/trades?start=2024-08-08").json()["data"]
         model = client.get("/openapi.json").json()["components"]["schemas"]["Trade"]
     found = {

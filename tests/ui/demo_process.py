@@ -66,6 +66,7 @@ class RunningDemo:
     output: Path
     dagster: str
     api: str
+    key: str = ""
     stopped_with: int | None = field(default=None)
 
     def interrupt(self) -> int:
@@ -117,4 +118,7 @@ def processes_of(home: Path) -> dict[int, str]:
 def _ready(demo: RunningDemo) -> bool:
     told = demo.output.read_text()
     assert demo.process.poll() is None, f"the demo ended with {demo.process.returncode}: {told}"
-    return "Ctrl-C stops everything." in told
+    if "Ctrl-C stops everything." not in told:
+        return False
+    demo.key = re.findall(r"^API key   (k2_\S+)$", told, re.MULTILINE)[0]
+    return True

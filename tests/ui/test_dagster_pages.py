@@ -246,7 +246,8 @@ def test_a_day_that_fails_in_a_backfill_fails_alone(
 def test_the_api_of_the_demo_answers_with_the_simulators_candles(demo: RunningDemo) -> None:
     since = datetime.now(UTC) - timedelta(hours=1)
     address = f"{demo.api}/v1/ohlcv/1m?symbol=BTC-USD&exchange=kraken&start={since:%Y-%m-%dT%H:%MZ}"
-    with urllib.request.urlopen(address, timeout=30) as response:
+    asked = urllib.request.Request(address, headers={"X-API-Key": demo.key})
+    with urllib.request.urlopen(asked, timeout=30) as response:
         candles = json.load(response)["data"]
     assert candles
     for candle in candles:
