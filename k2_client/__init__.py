@@ -8,6 +8,8 @@
 
 from k2_client.answers import Answer, Count, Freshness, Meta, Page
 from k2_client.client import K2
+from k2_client.live import Live, Place
+from k2_client.messages import Candles, Quotes, Trades
 from k2_client.patience import Patience
 from k2_client.problems import (
     BadAnswer,
@@ -47,6 +49,7 @@ __all__ = [
     "Answer",
     "BadAnswer",
     "Candle",
+    "Candles",
     "ClientError",
     "Count",
     "DayCondition",
@@ -58,13 +61,16 @@ __all__ = [
     "InvalidParameter",
     "K2Problem",
     "LibraryMissing",
+    "Live",
     "Meta",
     "MissingKey",
     "NoAnswer",
     "Page",
     "Patience",
+    "Place",
     "Query",
     "Quote",
+    "Quotes",
     "RateLimited",
     "Reconciliation",
     "Rejected",
@@ -76,6 +82,7 @@ __all__ = [
     "TimedOut",
     "TooLarge",
     "Trade",
+    "Trades",
     "Unavailable",
     "UnknownName",
 ]

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from itertools import product
 from types import TracebackType
-from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack
+from typing import Any, Literal, Self, TypeVar, Unpack
 from urllib.parse import quote
 
 from k2_client.access import access
 from k2_client.answers import Answer
+from k2_client.live import Live, Place
+from k2_client.messages import Candles, Quotes, Trades
 from k2_client.patience import Patience
 from k2_client.query import Query, decoded
+from k2_client.questions import (
+    Asked,
+    Names,
+    Options,
+    State,
+    joined,
+    listed,
+    ranged,
+    said,
+    state_text,
+)
+from k2_client.replay import replayed
 from k2_client.rows import (
     Candle,
     DayCondition,
@@ -29,25 +44,11 @@ from k2_client.rows import (
 )
 from k2_client.times import Day, When, day_text, instant_text
 from k2_client.transport import Http
-from k2_market.errors import UsageError
 
-Names = str | Sequence[str]
 R = TypeVar("R", bound=Row)
 
 TIMEOUT_S = 60.0
-
-
-class Options(TypedDict, total=False):
-    """What every question may say besides.
-
-    ``as_of``: a tag, an instant or a snapshot id; ``order="desc"``: the last row first;
-    ``fields``: these columns alone; ``limit``: the most rows.
-    """
-
-    as_of: When | int
-    order: Literal["asc", "desc"]
-    fields: Sequence[str]
-    limit: int
+RECONNECT_FOR_S = 900.0
 
 
 class K2:
@@ -97,7 +98,7 @@ class K2:
         **options: Unpack[Options],
     ) -> Query[Trade]:
         """Trades, each exactly once. Without ``start``: from the newest day on."""
-        return self._rows("trades", Trade, _range(symbol, exchange, start, end), options)
+        return self._rows("trades", Trade, ranged(symbol, exchange, start, end), options)
 
     def quotes(
         self,
@@ -108,7 +109,7 @@ class K2:
         **options: Unpack[Options],
     ) -> Query[Quote]:
         """Best bids and asks."""
-        return self._rows("quotes", Quote, _range(symbol, exchange, start, end), options)
+        return self._rows("quotes", Quote, ranged(symbol, exchange, start, end), options)
 
     def ohlcv(
         self,
@@ -128,7 +129,7 @@ class K2:
         ``fill="prev"``: windows without a trade carry the close before on. ``tz``: days and longer
         begin at midnight there. ``consolidated``: one candle across the exchanges.
         """
-        asked = _range(symbol, exchange, start, end)
+        asked = ranged(symbol, exchange, start, end)
         asked |= {"fill": fill, "tz": tz, "consolidated": "true" if consolidated else None}
         return self._rows(f"ohlcv/{quote(timeframe, safe='')}", Candle, asked, options)
 
@@ -144,7 +145,7 @@ class K2:
         **options: Unpack[Options],
     ) -> Query[Gap]:
         """Trades that are known to be missing, and what became of them."""
-        asked = _range(symbol, exchange, start, end) | {"state": state, "cause": cause}
+        asked = ranged(symbol, exchange, start, end) | {"state": state, "cause": cause}
         return self._rows("gaps", Gap, asked, options)
 
     def condition(
@@ -159,7 +160,7 @@ class K2:
         **options: Unpack[Options],
     ) -> Query[DayCondition]:
         """Of each day whether it is whole, and why not."""
-        asked = _range(symbol, exchange, start, end) | {"kind": kind, "condition": condition}
+        asked = ranged(symbol, exchange, start, end) | {"kind": kind, "condition": condition}
         return self._rows("condition", DayCondition, asked, options)
 
     def reconciliation(
@@ -174,7 +175,7 @@ class K2:
         **options: Unpack[Options],
     ) -> Query[Reconciliation]:
         """Candles beside those that the exchange publishes."""
-        asked = _range(symbol, exchange, start, end) | {"timeframe": timeframe, "outcome": outcome}
+        asked = ranged(symbol, exchange, start, end) | {"timeframe": timeframe, "outcome": outcome}
         return self._rows("reconciliation", Reconciliation, asked, options)
 
     def rejected(
@@ -188,7 +189,7 @@ class K2:
         **options: Unpack[Options],
     ) -> Query[Rejected]:
         """Frames, and rows of frames, that broke a rule."""
-        asked = _range(None, exchange, start, end) | {"kind": kind, "reason": reason}
+        asked = ranged(None, exchange, start, end) | {"kind": kind, "reason": reason}
         return self._rows("rejected", Rejected, asked, options)
 
     def instruments(
@@ -200,15 +201,13 @@ class K2:
         **options: Unpack[Options],
     ) -> Query[Instrument]:
         """What the exchanges list, now or as it was ``at`` an instant."""
-        asked = _range(symbol, exchange, None, None)
+        asked = ranged(symbol, exchange, None, None)
         asked["at"] = None if at is None else instant_text("at", at)
         return self._rows("instruments", Instrument, asked, options)
 
-    def symbols(
-        self, exchange: Names | None = None, *, as_of: When | int | None = None
-    ) -> list[Symbol]:
+    def symbols(self, exchange: Names | None = None, *, as_of: State | None = None) -> list[Symbol]:
         """Every instrument that has trades; asked at once, as all that is short."""
-        asked = {"exchange": _joined(exchange), "as_of": _as_of(as_of)}
+        asked = {"exchange": joined(exchange), "as_of": state_text(as_of)}
         found: list[Symbol] = self._asked("/v1/symbols", asked, list[Symbol])
         return found
 
@@ -224,49 +223,55 @@ class K2:
         day: Day,
         exchange: Names | None = None,
         *,
-        as_of: When | int | None = None,
+        as_of: State | None = None,
     ) -> list[Summary]:
         """A UTC day of an instrument, for each exchange: candle, condition, gaps, quotes."""
         path = f"/v1/summary/{quote(symbol, safe='')}/{day_text('day', day)}"
-        asked = {"exchange": _joined(exchange), "as_of": _as_of(as_of)}
+        asked = {"exchange": joined(exchange), "as_of": state_text(as_of)}
         found: list[Summary] = self._asked(path, asked, list[Summary])
         return found
 
-    def _asked(self, path: str, asked: dict[str, str | None], form: Any) -> Any:
-        said = {name: value for name, value in asked.items() if value is not None}
-        return decoded(self._http.get(path, said), Answer[form]).data
+    def live(
+        self,
+        symbol: Names,
+        exchange: Names,
+        channels: Names = "trades",
+        *,
+        cursors: Mapping[Place, str] | None = None,
+        reconnect_for_s: float = RECONNECT_FOR_S,
+    ) -> Live:
+        """Rows as they come: ``async for`` or ``for``, without end.
 
-    def _rows(
-        self, what: str, row: type[R], asked: dict[str, str | None], options: Options
-    ) -> Query[R]:
-        fields, limit = options.get("fields"), options.get("limit")
-        if limit is not None and limit < 1:
-            raise UsageError(f"limit: {limit} is less than 1. Leave it out for all rows.")
-        asked["as_of"] = _as_of(options.get("as_of"))
-        asked["order"] = options.get("order")
-        asked["fields"] = None if fields is None else ",".join(fields)
-        said = {name: value for name, value in asked.items() if value is not None}
+        Each of ``channels`` (trades, quotes, ohlcv.1m) for every symbol on every exchange.
+        ``cursors``: those of an earlier ``Live``, to go on behind what it gave.
+        """
+        wanted = product(listed(channels), listed(exchange), listed(symbol))
+        places = [Place(*names) for names in wanted]
+        return Live(self._http.access, places, cursors or {}, reconnect_for_s)
+
+    def replay(
+        self,
+        symbol: Names | None = None,
+        exchange: Names | None = None,
+        start: When | None = None,
+        end: When | None = None,
+        *,
+        channels: Names = ("trades", "quotes"),
+        as_of: State | None = None,
+        cursor: str | None = None,
+    ) -> Iterator[Trades | Quotes | Candles]:
+        """What came from ``start`` to ``end``, times of receipt, in the order in which it came.
+
+        The messages are those of ``live``; ``cursor``: that of one of them, to go on behind it.
+        """
+        asked = ranged(symbol, exchange, start, end)
+        asked |= {"channels": joined(channels), "as_of": state_text(as_of), "cursor": cursor}
+        return replayed(self._http, said(asked))
+
+    def _asked(self, path: str, asked: Asked, form: Any) -> Any:
+        return decoded(self._http.get(path, said(asked)), Answer[form]).data
+
+    def _rows(self, what: str, row: type[R], asked: Asked, options: Options) -> Query[R]:
+        fields = options.get("fields")
         chosen = row if fields is None else narrowed(row, fields)
-        return Query(self._http, f"/v1/{what}", said, chosen, limit)
-
-
-def _range(
-    symbol: Names | None, exchange: Names | None, start: When | None, end: When | None
-) -> dict[str, str | None]:
-    return {
-        "symbol": _joined(symbol),
-        "exchange": _joined(exchange),
-        "start": None if start is None else instant_text("start", start),
-        "end": None if end is None else instant_text("end", end),
-    }
-
-
-def _joined(names: Names | None) -> str | None:
-    return names if names is None or isinstance(names, str) else ",".join(names)
-
-
-def _as_of(moment: When | int | None) -> str | None:
-    """A text goes as it is: it may be a tag."""
-    if moment is None or isinstance(moment, str):
-        return moment
-    return str(moment) if isinstance(moment, int) else instant_text("as_of", moment)
+        return Query(self._http, f"/v1/{what}", said(asked, options), chosen, options.get("limit"))

@@ -74,6 +74,8 @@ def asking(
 
 def _handler(answers: Sequence[Said], asked: Asked) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def do_GET(self) -> None:
             said = answers[min(len(asked.lines), len(answers) - 1)]
             asked.lines.append(f"{self.command} {self.path}")
