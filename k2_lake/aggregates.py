@@ -72,6 +72,11 @@ def against_gold(
     return rest, overlaps
 
 
+def has_aggregated(rows: pa.Table) -> bool:
+    """Whether some of the rows, trades or quotes, are aggregated trades."""
+    return "trade_id" in rows.column_names and _some(_is_aggregated(rows))
+
+
 def overlaps(engine: Engine, silver: Files, day: date) -> int:
     """How many trades of the day, each key once, gold leaves out because others stand for them."""
     of_the_day = f"from silver where trade_date = date '{day.isoformat()}'"

@@ -1,0 +1,1 @@
+"""The Kafka tail: rows that no table has yet."""
