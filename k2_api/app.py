@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -18,6 +19,8 @@ from k2_api.reading.lags import Lags
 from k2_api.reading.reader import LakeReader
 from k2_api.reading.symbols import Symbols
 from k2_api.routes import ROUTERS
+from k2_api.tail.tail import Tail
+from k2_feeds.kafka.broker import settings_here
 from k2_lake.catalog import LakeSettings
 
 DESCRIPTION = """
@@ -55,7 +58,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.reader = LakeReader(app.state.settings)
     app.state.symbols = Symbols(app.state.reader)
     app.state.lags = Lags(app.state.reader, app.state.settings.home)
+    home = app.state.settings.home
+    app.state.tail = Tail(app.state.reader, lambda: settings_here(os.environ, home))
+    app.state.tail.start()
     yield
+    app.state.tail.stop()
     app.state.reader.close()
 
 

@@ -6,9 +6,8 @@ from pathlib import Path
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
-from k2_feeds.kafka.broker import FOLDER, broker_settings
+from k2_feeds.kafka.broker import FOLDER, settings_here
 from k2_feeds.kafka.cluster import KafkaSettings
-from k2_feeds.kafka.cluster import from_environment as kafka_from_environment
 from k2_lake.catalog import Lake, LakeSettings
 from k2_lake.duckdb_engine import DuckDBEngine
 from k2_lake.engine import Engine
@@ -41,7 +40,7 @@ class KafkaResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         home = LakeSettings.from_environment(
             os.environ, Path(self.home) if self.home else None
         ).home
-        found = kafka_from_environment(os.environ) or broker_settings(home / BROKER_FOLDER)
+        found = settings_here(os.environ, home)
         if found is None:
             raise BrokerUnavailable(
                 f"no broker: K2_KAFKA_BOOTSTRAP is not set and none is running for {home}. "

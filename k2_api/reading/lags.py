@@ -12,8 +12,7 @@ from pathlib import Path
 from pyiceberg.table import Table
 
 from k2_api.reading.reader import LakeReader
-from k2_feeds.kafka.broker import FOLDER, broker_settings
-from k2_feeds.kafka.cluster import KafkaSettings, from_environment
+from k2_feeds.kafka.broker import settings_here
 from k2_feeds.kafka.look import Held, TopicsLook
 from k2_feeds.kafka.topics import raw_topic
 from k2_lake.bronze import position
@@ -58,7 +57,7 @@ class Lags:
 
     def _in_kafka(self, tables: Mapping[str, Table]) -> dict[str, datetime] | None:
         """Since when frames wait that bronze lacks; None where no Kafka answers."""
-        kafka = self._kafka()
+        kafka = settings_here(os.environ, self._home)
         if kafka is None:
             return None
         names = {raw_topic(kind, e): bronze_name(e, kind) for e in EXCHANGES for kind in Kind}
@@ -68,9 +67,6 @@ class Lags:
                 return {names[topic]: at for topic, at in look.waiting_since(held).items()}
         except LogError:
             return None
-
-    def _kafka(self) -> KafkaSettings | None:
-        return from_environment(os.environ) or broker_settings(self._home / FOLDER)
 
 
 def _held(table: Table | None) -> Held:

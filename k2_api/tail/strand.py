@@ -113,7 +113,9 @@ class Strand:
     def _hold(self, parts: tuple[pa.Table, ...], start: Mapping[int, int]) -> None:
         if len(parts) > PARTS:
             parts = (pa.concat_tables(parts).combine_chunks(),)
-        bounds: list[Any] = [pc.min_max(part["timestamp"].cast(pa.int64())).as_py() for part in parts]
+        bounds: list[Any] = [
+            pc.min_max(part["timestamp"].cast(pa.int64())).as_py() for part in parts
+        ]
         self.held = replace(
             self.held,
             parts=parts,

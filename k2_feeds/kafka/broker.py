@@ -18,12 +18,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType, TracebackType
 
 from confluent_kafka import KafkaException, Producer
 
-from k2_feeds.kafka.cluster import KafkaSettings
+from k2_feeds.kafka.cluster import KafkaSettings, from_environment
 from k2_market.errors import BrokerUnavailable
 
 # Where in a home it writes its address and its log.
@@ -103,6 +104,11 @@ def broker_settings(directory: Path) -> KafkaSettings | None:
     """How to reach the broker started in ``directory``, or None if none was."""
     file = directory / _ADDRESS
     return KafkaSettings(file.read_text(), embedded=True) if file.exists() else None
+
+
+def settings_here(env: Mapping[str, str], home: Path) -> KafkaSettings | None:
+    """The cluster that the environment names, else the embedded broker of that home, if any."""
+    return from_environment(env) or broker_settings(home / FOLDER)
 
 
 def _await_address(file: Path, process: subprocess.Popen[bytes]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,10 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2_lake.bronze import Position, append_frames, begin_epoch, position, resume
-from k2_lake.commit import commit
+from k2_lake.bronze import Position, append_frames, position
 from k2_lake.gold import merge, pending_days
-from k2_lake.history import Mode
 from k2_lake.maintenance.compaction import compact
 from k2_lake.maintenance.expiry import expire
 from k2_lake.silver import refine, refine_day
@@ -24,7 +21,6 @@ from k2_lake.tables import TRADES_TABLE, bronze_name, silver_name
 from k2_lake.travel.as_of import AsOf
 from k2_lake.travel.rollback import roll_back
 from k2_lake.travel.seam import Seam, seam
-from k2_market.errors import HistoryGone, OffsetBeyondEnd
 from k2_market.kinds import Kind
 from tests.frames import ARRIVAL, Print, bronze_rows, frame_table
 from tests.lakes import CLUSTER, LakeDriver, parser
