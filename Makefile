@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 PRODUCT := $(VENV)/.k2-product
 DEV := $(VENV)/.k2-dev
+CHART := k2_api/page/static/vendor/lightweight-charts.js
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --no-strip-extras -q pyproject.toml --group build
 
@@ -15,10 +16,10 @@ COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes \
 help: ## Show what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
 
-demo: $(PRODUCT) ## Run the whole platform on this machine, against a simulated exchange
+demo: $(PRODUCT) $(CHART) ## Run the whole platform on this machine, against a simulated exchange
 	@exec $(BIN)/k2 demo
 
-test: $(DEV) ## Run the tests
+test: $(DEV) $(CHART) ## Run the tests
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-storage: $(DEV) ## Run the lake's tests on PostgreSQL and an S3-compatible store
@@ -51,7 +52,7 @@ lock: ## Pin the dependencies again (needs uv)
 
 clean: ## Remove the environment, the caches and the demo's state
 	rm -rf $(VENV) .k2 .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	rm -rf build dist *.egg-info
+	rm -rf build dist *.egg-info $(dir $(CHART))
 
 # The stamps stand inside the environment: whoever removes .venv removes them as well.
 $(PRODUCT): requirements.lock pyproject.toml
@@ -60,6 +61,10 @@ $(PRODUCT): requirements.lock pyproject.toml
 	@$(PIP) install --require-hashes -r requirements.lock
 	@$(PIP) install --no-build-isolation --no-deps -e .
 	@touch $@
+
+# Not committed, because it is not ours. Without it the page shows a table instead of a chart.
+$(CHART): deploy/chart/requirements.txt deploy/chart/fetch.sh | $(PRODUCT)
+	@deploy/chart/fetch.sh $(BIN)/python || echo "the page has no chart library; going on without"
 
 $(DEV): $(PRODUCT) requirements-dev.lock
 	@echo "installing what the tests need"
