@@ -15,6 +15,7 @@ from k2_api.guard.guard import Guard
 from k2_api.guard.install import install_guard
 from k2_api.guard.openapi import describe_guard
 from k2_api.guard.settings import GuardSettings
+from k2_api.page.serve import install_page
 from k2_api.reading.lags import Lags
 from k2_api.reading.reader import LakeReader
 from k2_api.reading.symbols import Symbols
@@ -46,6 +47,7 @@ def create_app(settings: LakeSettings) -> FastAPI:
     app.state.settings = settings
     for router in ROUTERS:
         app.include_router(router)
+    install_page(app)
     install(app)
     install_guard(app, Guard(settings.home, GuardSettings.from_environment()))
     describe = app.openapi

@@ -17,6 +17,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from k2_api.page.serve import DAGSTER_VARIABLE
 from k2_assets.day_condition import INSTRUMENTS_VARIABLE
 from k2_assets.ingest import drain
 from k2_assets.instruments import REST_ENDPOINT
@@ -72,6 +73,7 @@ def run_platform(
         lake = Lake(LakeSettings.from_environment(os.environ, locked))
         env = {**environment(locked), "K2_CODE_HOST": HOST, "DAGSTER_GRPC_PORT": str(ports.code)}
         env[INSTRUMENTS_VARIABLE] = str(instruments.absolute())
+        env[DAGSTER_VARIABLE] = f"http://{HOST}:{dagster_port}"
         env |= {} if live else {REST_ENDPOINT: f"http://{HOST}:{ports.simulator}"}
         os.environ.update(env)
         with Supervisor(locked / "logs", env) as services:
@@ -199,9 +201,11 @@ def _show(lake: Lake, services: Supervisor, ports: Ports, console: Console) -> N
             services.check()
             time.sleep(0.5)
     console.print(_table(candles) if candles else "no candle yet; the Dagster UI shows why")
+    key = _demo_key(lake.settings.home)
+    console.print(f"Candles   http://{HOST}:{ports.api}/#key={key}", soft_wrap=True)
     console.print(f"Dagster   http://{HOST}:{ports.dagster}   lineage, runs, backfills")
     console.print(f"REST      http://{HOST}:{ports.api}/docs")
-    console.print(f"API key   {_demo_key(lake.settings.home)}", soft_wrap=True)
+    console.print(f"API key   {key}", soft_wrap=True)
     query = '"select * from gold.ohlcv_1m"'
     console.print(f"SQL       {BIN / 'k2'} sql --home {lake.settings.home} {query}")
     console.print(f"Logs      {services.log('feeds').parent}")

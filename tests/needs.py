@@ -11,6 +11,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -51,6 +52,13 @@ def chromium() -> str | None:
 
 
 @cache
+def chart_library() -> Path | None:
+    """The library that the page draws with, fetched where it is missing."""
+    library = CHECKOUT / "k2_api/page/static/vendor/lightweight-charts.js"
+    return library if library.exists() or _run("deploy/chart/fetch.sh", sys.executable) else None
+
+
+@cache
 def kafka_artifacts() -> Path | None:
     """The folder with Kafka's server, fetched where it is missing; None without Java or Maven."""
     has_java = shutil.which("java") is not None and shutil.which("keytool") is not None
@@ -71,13 +79,21 @@ def s3proxy_artifacts() -> Path | None:
 
 
 def _fetched(script: str) -> Path | None:
+    done = _run(script)
+    return None if done is None else Path(done.stdout.strip())
+
+
+def _run(script: str, *arguments: str) -> subprocess.CompletedProcess[str] | None:
     try:
         done = subprocess.run(
-            [str(CHECKOUT / script)], capture_output=True, timeout=_FETCH_TIMEOUT_S, text=True
+            [str(CHECKOUT / script), *arguments],
+            capture_output=True,
+            timeout=_FETCH_TIMEOUT_S,
+            text=True,
         )
     except subprocess.TimeoutExpired:
         return None
-    return Path(done.stdout.strip()) if done.returncode == 0 else None
+    return done if done.returncode == 0 else None
 
 
 def _module(name: str) -> str | None:
@@ -91,6 +107,7 @@ NEEDS = {
     "postgres": Need(postgres_programs, "apt-get install postgresql; the tests start their own"),
     "s3": Need(lambda: _module("moto"), "install requirements-dev.lock; the tests start moto"),
     "browser": Need(chromium, "apt-get install chromium"),
+    "chart": Need(chart_library, "see what deploy/chart/fetch.sh says"),
     "kafka": Need(
         kafka_artifacts,
         "apt-get install default-jre-headless maven, and see what deploy/kafka/fetch.sh says; "

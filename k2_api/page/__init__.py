@@ -1,0 +1,1 @@
+"""The web page, and the files that a browser is given of it."""

@@ -1,0 +1,113 @@
+// What is new of one selection: through the WebSocket, and by asking each second while there is none.
+
+import { paceMs, Problem, wasStopped } from "./api.js";
+import { key } from "./key.js";
+
+const POLL_MS = 1_000;
+const RETRY_MS = [1_000, 2_000, 5_000, 10_000, 30_000];
+const REFUSED = "error";
+
+// Calls `on.rows(rows)`, `on.state("live" | "polling" | "waiting", detail)` and `on.failed(error)`
+// until `signal` stops it. `since()` asks the tables for everything since the newest known candle.
+export class Live {
+  constructor(chosen, since, on, signal) {
+    const { exchange, symbol, timeframe } = chosen;
+    this.subscription = { op: "subscribe", channel: `ohlcv.${timeframe}`, exchange, symbol };
+    Object.assign(this, { since, on, signal });
+    this.cursor = null;
+    this.failures = 0;
+    this.connected = false;
+    signal.addEventListener("abort", () => this.socket?.close());
+    this.#connect();
+    this.#poll();
+  }
+
+  #connect() {
+    if (this.signal.aborted) return;
+    const address = new URL("v1/live", document.baseURI);
+    address.protocol = address.protocol.replace("http", "ws");
+    const protocols = key() ? ["k2.v1", `k2.key.${key()}`] : ["k2.v1"];
+    this.socket = new WebSocket(address, protocols);
+    this.socket.onopen = () => this.#subscribe();
+    this.socket.onmessage = ({ data }) => this.#received(JSON.parse(data));
+    this.socket.onclose = ({ reason }) => this.#closed(reason);
+  }
+
+  #subscribe() {
+    this.socket.send(JSON.stringify({ ...this.subscription, cursor: this.cursor }));
+  }
+
+  async #received(message) {
+    if (this.signal.aborted) return;
+    if (message.type === REFUSED) this.#refused();
+    else if (message.type === "subscribed") await this.#subscribed();
+    else if (message.type === "ohlcv") this.#take(message);
+  }
+
+  // Without a cursor the stream begins now: what came since the last look is asked for.
+  async #subscribed() {
+    this.failures = 0;
+    if (this.cursor === null && !(await this.#look())) return;
+    this.connected = true;
+    this.on.state("live", null);
+  }
+
+  #take(message) {
+    this.cursor = message.cursor;
+    this.on.rows(message.data);
+  }
+
+  // A cursor that is too old, say: begin again from now.
+  #refused() {
+    this.cursor = null;
+    this.socket.close();
+  }
+
+  #closed(reason) {
+    this.connected = false;
+    if (this.signal.aborted) return;
+    this.on.state("polling", reason || null);
+    const wait = RETRY_MS[Math.min(this.failures, RETRY_MS.length - 1)];
+    this.failures += 1;
+    setTimeout(() => this.#connect(), wait);
+  }
+
+  async #poll() {
+    let wait = POLL_MS;
+    while (!this.signal.aborted) {
+      await pause(wait, this.signal);
+      if (this.connected || document.hidden || this.signal.aborted) continue;
+      wait = (await this.#look()) ? Math.max(POLL_MS, paceMs) : this.waitMs;
+    }
+  }
+
+  // Ask for what is new. False where that failed; `waitMs` then says when to try again.
+  async #look() {
+    try {
+      const rows = await this.since();
+      if (this.signal.aborted) return false;
+      this.on.rows(rows);
+      if (!this.connected) this.on.state("polling", null);
+      return true;
+    } catch (error) {
+      if (wasStopped(error)) return false;
+      this.waitMs = 1_000 * (error.retryAfterS ?? 5);
+      if (error instanceof Problem && error.status < 500 && error.status !== 429) this.on.failed(error);
+      else this.on.state("waiting", error.message);
+      return false;
+    }
+  }
+}
+
+// Ends early when the signal stops it.
+function pause(ms, signal) {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener("abort", done);
+  });
+}
