@@ -27,6 +27,7 @@ from k2_cli.lake import lake
 from k2_cli.lake_travel import diff, rollback, snapshots, tag
 from k2_cli.load import load
 from k2_cli.publish import publish
+from k2_cli.query import query
 from k2_cli.reconcile import reconcile
 from k2_cli.repair import repair
 from k2_cli.sql import sql
@@ -52,6 +53,7 @@ app.command("repair")(repair)
 app.command("backfill")(backfill)
 app.command("reconcile")(reconcile)
 app.command("sql")(sql)
+app.command("query")(query)
 app.command("trace")(trace)
 app.command("api")(api)
 app.command("doctor")(doctor)

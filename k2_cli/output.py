@@ -8,12 +8,12 @@ are JSON there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from io import IOBase
 from math import isfinite
-from typing import Any, BinaryIO, TextIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
 import msgspec
 import pyarrow as pa
@@ -21,8 +21,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from k2_lake.read_sql import SqlResult
 from k2_market.errors import UsageError
+
+if TYPE_CHECKING:
+    from k2_lake.read_sql import SqlResult
 
 SHOWN_ROWS = 50
 # DuckDB's integers that Arrow can only carry as decimals.
@@ -58,30 +60,47 @@ def write_arrow(result: SqlResult, out: BinaryIO) -> None:
 
 def write_table(result: SqlResult, out: TextIO) -> None:
     """The first rows for reading, and how many there are; a block per row if it is too wide."""
-    console = Console(file=out, highlight=False, markup=False, emoji=False)
-    table = Table()
-    for name, kind in zip(result.schema.names, result.schema.types, strict=True):
-        table.add_column(Text(name), justify="right" if _is_number(kind) else "left", no_wrap=True)
     shown: list[list[str]] = []
     count = 0
     for row in _rows(result, parse=SHOWN_ROWS):
         count += 1
         if row:
             shown.append(["" if v is None else _text(v) for v in row])
-            table.add_row(*map(Text, shown[-1]))
-    width = Console(width=100_000).measure(table).maximum
-    if console.is_terminal and width > console.width:
-        _write_blocks(result.schema.names, shown, console)
-    else:
-        console.width = max(console.width, width)
-        console.print(table)
+    columns = {
+        name: _is_number(t)
+        for name, t in zip(_distinct(result.schema.names), result.schema.types, strict=True)
+    }
     total = f"{count:,} row{'' if count == 1 else 's'}"
     if count > len(shown):
         total = f"{len(shown)} of {total}; --format csv, json or arrow gives all"
-    console.print(total)
+    print_cells(columns, shown, total, out)
 
 
-def _write_blocks(names: list[str], rows: list[list[str]], console: Console) -> None:
+def print_cells(
+    columns: Mapping[str, bool], rows: Sequence[Sequence[str]], below: str, out: TextIO
+) -> None:
+    """A table, or a block per row if it is too wide; ``columns``: by name whether it is numbers."""
+    console = Console(file=out, highlight=False, markup=False, emoji=False)
+    table = Table()
+    for name, is_number in columns.items():
+        table.add_column(Text(name), justify="right" if is_number else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    width = Console(width=100_000).measure(table).maximum
+    if console.is_terminal and width > console.width:
+        _write_blocks(list(columns), rows, console)
+    else:
+        console.width = max(console.width, width)
+        console.print(table)
+    console.print(below)
+
+
+def cell(value: object) -> str:
+    """A value as the text of a table's cell; nothing where it is None."""
+    return "" if value is None else _text(_json_value(value))
+
+
+def _write_blocks(names: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> None:
     indent = max(map(len, names))
     for number, row in enumerate(rows, 1):
         console.rule(f"row {number}", align="left")

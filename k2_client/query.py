@@ -16,7 +16,7 @@ from k2_client.problems import BadAnswer, LibraryMissing
 from k2_client.rows import R
 from k2_client.streams import FORMATS, ArrowStream, format_of, write_whole
 from k2_client.transport import Http
-from k2_market.errors import UnknownName
+from k2_market.errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +85,7 @@ class Query(Generic[R]):
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """All rows batch by batch as they come, for more than memory holds."""
-        with self.stream("arrow") as chunks:
+        with self.http.stream(self.path, self._streamed("arrow")) as chunks:
             yield from ArrowStream(chunks, self.limit)
 
     def to_polars(self) -> pl.DataFrame:
@@ -111,10 +111,15 @@ class Query(Generic[R]):
     def stream(self, format: str) -> AbstractContextManager[Iterator[bytes]]:  # noqa: A002
         """The bytes of all rows as they come: arrow, csv, ndjson or parquet.
 
-        A ``limit`` above 10,000 bears on arrow alone. Raises UnknownName.
+        Raises UsageError for another, and for a ``limit`` above 10,000, which nothing keeps here.
         """
         if format not in FORMATS:
             raise UnknownName("format", format, FORMATS)
+        if self.limit is not None and self.limit > PAGE_ROWS:
+            raise UsageError(
+                f"limit: {self.limit:,} is more than {PAGE_ROWS:,}. A file holds at most so many "
+                "rows, or all of a range: leave it out, and narrow the range by start and end."
+            )
         return self.http.stream(self.path, self._streamed(format))
 
     def save(
