@@ -65,6 +65,17 @@ def _python_type(kind: pa.DataType) -> Any:
     }[kind]
 
 
+class FreshnessMeta(BaseModel):
+    """Whether rows that no table has yet are in the answer."""
+
+    tail: Literal["live", "down", "off"] = Field(
+        description="live: all that came to Kafka up to `through` is here. down: rows that "
+        "no table has yet may be missing, see `detail`. off: the API runs without Kafka."
+    )
+    through: datetime | None = Field(description="Null unless live.")
+    detail: str | None = Field(description="Whose rows may be missing, and why.")
+
+
 class PageMeta(BaseModel):
     """What the rows of a page are and how to go on."""
 
@@ -79,6 +90,9 @@ class PageMeta(BaseModel):
     limit: int = Field(description="The most rows that this page could have.")
     has_more: bool = Field(description="Whether rows followed this page when it was read.")
     next_cursor: str | None = Field(description="Give it as ``cursor`` for the next page.")
+    freshness: FreshnessMeta | None = Field(
+        description="Null for a past state of the table (`as_of`), and for what no feed brings."
+    )
 
 
 def page_model(record: Record, order: str, meta: type[BaseModel] = PageMeta) -> type[BaseModel]:

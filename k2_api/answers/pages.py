@@ -20,6 +20,7 @@ def page_answer(asked: Asked, said: Parameters, found: Page, **more: object) -> 
         "limit": said.limit,
         "has_more": found.next_cursor is not None,
         "next_cursor": found.next_cursor,
+        "freshness": None if asked.tail is None else asked.tail.freshness,
         **more,
     }
     body = f'{{"data":[{",".join(found.rows)}],"meta":'.encode() + msgspec.json.encode(meta) + b"}"

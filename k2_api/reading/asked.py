@@ -14,6 +14,8 @@ from k2_api.questions.parameters import Parameters, names
 from k2_api.reading.datasets import Dataset
 from k2_api.reading.reader import LakeReader, Pinned, pinned
 from k2_api.reading.symbols import Listing, Symbols, require_exchange
+from k2_api.tail.tail import Tail
+from k2_api.tail.view import TailView
 from k2_market.errors import UnknownName
 from k2_market.instruments import canonical_symbol
 from k2_market.timeframes import day_bounds
@@ -43,6 +45,8 @@ class Asked:
     values: Mapping[str, object] = field(default_factory=dict)
     first_day: date | None = None
     newest_day: date | None = None
+    tail: TailView | None = None
+    """What the table may lack; None where it was asked for as it was, or has no tail."""
 
     @property
     def one_instrument(self) -> bool:
@@ -57,6 +61,7 @@ def ask(
     said: Parameters,
     conditions: Sequence[str] = (),
     values: Mapping[str, object] | None = None,
+    tail: Tail | None = None,
 ) -> Asked:
     """What ``said`` asks of the dataset. Raises UsageError, UnknownName, LakeUnavailable.
 
@@ -68,6 +73,9 @@ def ask(
     at = pinned(table, said.as_of, None if after is None else after.snapshot)
     exchanges = tuple(sorted({require_exchange(e) for e in said.exchanges}))
     listing = _listing(symbols, dataset, table, at)
+    newer = None
+    if tail is not None and dataset.kind is not None and at is None:
+        newer = tail.view(dataset.kind, table, exchanges or None)
     start, end = said.range()
     filters = _filters(dataset, said)
     asked = Asked(
@@ -76,7 +84,7 @@ def ask(
         at,
         text,
         exchanges,
-        _resolved(dataset, listing, said, exchanges),
+        _resolved(dataset, listing, said, exchanges, newer),
         start if after is None else after.start_at,
         end,
         None if after is None else after.key(dataset.types),
@@ -84,6 +92,7 @@ def ask(
         _fields(dataset, said.fields),
         (*conditions, *(f"{name} = ${name}" for name in filters)),
         {**(values or {}), **filters},
+        tail=newer,
     )
     return _with_days(asked, listing, settled=after is not None)
 
@@ -99,7 +108,11 @@ def _listing(
 
 
 def _resolved(
-    dataset: Dataset, listing: Listing | None, said: Parameters, exchanges: Sequence[str]
+    dataset: Dataset,
+    listing: Listing | None,
+    said: Parameters,
+    exchanges: Sequence[str],
+    newer: TailView | None,
 ) -> tuple[str, ...]:
     if listing is None:
         return ()
@@ -108,9 +121,10 @@ def _resolved(
         try:
             found.add(listing.resolve(symbol, exchanges))
         except UnknownName:
-            if dataset.must_be_known:
+            canonical = canonical_symbol(symbol) or symbol
+            if dataset.must_be_known and (newer is None or not newer.trades(canonical)):
                 raise
-            found.add(canonical_symbol(symbol) or symbol)
+            found.add(canonical)
     return tuple(sorted(found))
 
 

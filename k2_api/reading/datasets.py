@@ -48,6 +48,8 @@ class Dataset:
     """The table that tells which symbols there are; None where rows have no symbol."""
     must_be_known: bool = True
     """Whether a symbol that no row names is an error: of what may be missing it is not."""
+    kind: Kind | None = None
+    """The kind of rows that come by Kafka, so that the newest are in no table yet."""
     days_before: int | None = None
     """By default a range begins so many days before the newest one; None: with the first row."""
 
@@ -67,6 +69,7 @@ TRADES = Dataset(
     ("exchange", "symbol", "timestamp", "source_sequence", "trade_id"),
     "timestamp",
     in_days=True,
+    kind=Kind.TRADES,
     days_before=0,
 )
 QUOTES = Dataset(
@@ -75,6 +78,7 @@ QUOTES = Dataset(
     "timestamp",
     in_days=True,
     named_by=QUOTES_TABLE,
+    kind=Kind.QUOTES,
     days_before=0,
 )
 GAPS = Dataset(

@@ -11,6 +11,7 @@ import msgspec
 
 from k2_api.questions import cursor as cursors
 from k2_api.reading.asked import Asked, last_day
+from k2_api.reading.joined import counted, with_tail
 from k2_api.reading.reader import LakeReader, Row, read_from
 from k2_api.reading.statements import condition, page_sql, plan
 from k2_market.timeframes import day_bounds
@@ -38,6 +39,7 @@ def page(reader: LakeReader, asked: Asked, limit: int) -> Page:
         found = reader.run(sql, plan(reader, part), {**values, "limit": limit + 1}, asked.table)
         if len(found) > limit:
             break
+    found = with_tail(reader, asked, found, limit + 1)
     more = len(found) > limit
     return Page(
         [str(row[0]) for row in found[:limit]],
@@ -53,7 +55,7 @@ def count(reader: LakeReader, asked: Asked) -> int:
     where, values = condition(asked)
     sql = f"select count(*) from {{rows}} where {where}"
     [(rows,)] = reader.run(sql, plan(reader, asked), values, asked.table)
-    return int(str(rows))
+    return int(str(rows)) + counted(reader, asked)
 
 
 def rows_of(found: Page) -> list[dict[str, Any]]:

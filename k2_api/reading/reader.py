@@ -122,14 +122,14 @@ class LakeReader:
         return files
 
     def run(
-        self, sql: str, files: Files, values: Mapping[str, object], table: Table | None
+        self, sql: str, files: Input, values: Mapping[str, object], table: Table | None
     ) -> list[Row]:
         """The rows of ``sql``, in which ``{rows}`` stands for the files and values for ``$names``.
 
         Raises LakeUnavailable when a file cannot be read.
         """
-        with self._asked(sql, {"rows": files}, values, table) as answer:
-            found: list[Row] = answer.fetchall()
+        with self._bound({"rows": files}, table) as (cursor, names):
+            found: list[Row] = cursor.execute(sql.format(**names), values).fetchall()
         return found
 
     def arrow(
@@ -139,15 +139,15 @@ class LakeReader:
 
         ``io`` is a table in whose store the files are.
         """
-        with self._asked(sql, inputs, values, io) as answer:
-            rows: pa.Table = answer.to_arrow_table()  # type: ignore[assignment]
+        with self._bound(inputs, io) as (cursor, names):
+            rows: pa.Table = cursor.sql(sql.format(**names), params=values).to_arrow_table()
         return rows
 
     @contextmanager
-    def _asked(
-        self, sql: str, inputs: Mapping[str, Input], values: Mapping[str, object], of: Table | None
-    ) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A cursor that has run ``sql``, open while its rows are taken."""
+    def _bound(
+        self, inputs: Mapping[str, Input], of: Table | None
+    ) -> Iterator[tuple[duckdb.DuckDBPyConnection, dict[str, str]]]:
+        """A cursor that sees the inputs, and under which names."""
         with self._lock:
             number = next(self._numbers)
         names = {name: f"{name}_{number}" for name in inputs}
@@ -156,7 +156,7 @@ class LakeReader:
         try:
             for name, source in inputs.items():
                 bind(cursor, names[name], source, io)
-            yield cursor.execute(sql.format(**names), values)
+            yield cursor, names
             for name in names.values():
                 cursor.execute(f"drop view if exists {name}")
         except (duckdb.Error, OSError) as error:

@@ -16,6 +16,7 @@ from k2_api.reading.datasets import Dataset
 from k2_api.reading.queries import page
 from k2_api.reading.reader import LakeReader
 from k2_api.reading.symbols import Symbols
+from k2_api.tail.tail import Tail
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "An exchange, symbol or timeframe that is not known."},
@@ -46,5 +47,6 @@ def rows(
 ) -> Response:
     """A page of the dataset. Raises UsageError, UnknownName, LakeUnavailable."""
     reader = reader_of(request)
-    asked = ask(reader, symbols_of(request), dataset, said, conditions, values)
+    tail: Tail = request.app.state.tail
+    asked = ask(reader, symbols_of(request), dataset, said, conditions, values, tail)
     return page_answer(asked, said, page(reader, asked, said.limit), **more)

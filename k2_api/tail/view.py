@@ -68,6 +68,10 @@ class TailView:
         found = pa.concat_tables([empty, *parts])
         return self._kept(found if symbols is None else of_symbols(found, symbols))
 
+    def trades(self, symbol: str) -> bool:
+        """Whether there is a row of that symbol."""
+        return bool(self.rows([symbol]).num_rows)
+
     def _near(self, start: datetime | None, end: datetime | None) -> list[Piece]:
         first = None if start is None else _micros(start)
         until = None if end is None else _micros(end)

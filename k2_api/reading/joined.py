@@ -1,0 +1,82 @@
+"""Rows of a table and of the tail as one answer, each key once.
+
+The table's page is read as if there were no tail. What the tail has in the reach of that page and
+the table lacks is asked for apart, and the two are merged: most pages end before the tail begins,
+and pay nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from heapq import merge
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from k2_api.reading.asked import Asked
+from k2_api.reading.reader import LakeReader, Row
+from k2_api.reading.statements import page_sql, plan
+
+# An exchange that states no time has its repeats a moment apart.
+_REPEATED_WITHIN = timedelta(seconds=2)
+
+
+def with_tail(reader: LakeReader, asked: Asked, found: Sequence[Row], limit: int) -> list[Row]:
+    """The first ``limit`` rows of both; ``found`` are those of the table."""
+    near = _near(asked, found, limit)
+    if near is None or not near.num_rows:
+        return list(found)
+    rows = lacking(reader, asked, near)
+    if not rows.num_rows:
+        return list(found)
+    sql, values = page_sql(asked)
+    more = reader.run(sql, rows, {**values, "limit": limit}, asked.table)
+    both = merge(found, more, key=lambda row: row[1:], reverse=asked.descending)
+    return list(both)[:limit]
+
+
+def counted(reader: LakeReader, asked: Asked) -> int:
+    """How many rows of the question the tail has and the table lacks."""
+    near = _near(asked, (), 1)
+    return 0 if near is None or not near.num_rows else lacking(reader, asked, near).num_rows
+
+
+def lacking(reader: LakeReader, asked: Asked, tail: pa.Table) -> pa.Table:
+    """Those rows of the tail that the table does not have."""
+    first, last = _bounds(tail)
+    around = replace(asked, start=first - _REPEATED_WITHIN, end=last + _REPEATED_WITHIN, after=None)
+    files = plan(reader, around)
+    if not files.files:
+        return tail
+    key = ", ".join(asked.dataset.record.key)
+    sql = (
+        f"select * from {{tail}} anti join (select {key} from {{rows}}"
+        f" where timestamp >= $first and timestamp < $last) using ({key})"
+    )
+    values = {"first": around.start, "last": around.end}
+    found = reader.arrow(sql, {"rows": files, "tail": tail}, values, asked.table)
+    return found.select(tail.column_names).cast(tail.schema)
+
+
+def _near(asked: Asked, found: Sequence[Row], limit: int) -> pa.Table | None:
+    """The rows of the tail that may stand among those found; None where there is no tail."""
+    if asked.tail is None:
+        return None
+    start, end = asked.start, asked.end
+    if len(found) >= limit and asked.one_instrument:
+        last = found[-1][1 + asked.dataset.order.index(str(asked.dataset.time))]
+        if isinstance(last, datetime):
+            start, end = (last, end) if asked.descending else (start, _behind(last))
+    return asked.tail.rows(asked.symbols or None, start, end)
+
+
+def _behind(at: datetime) -> datetime:
+    return at + timedelta(microseconds=1)
+
+
+def _bounds(rows: pa.Table) -> tuple[datetime, datetime]:
+    found: Any = pc.min_max(rows["timestamp"]).as_py()
+    return found["min"], found["max"]
