@@ -16,6 +16,7 @@ from k2_api.guard.install import install_guard
 from k2_api.guard.openapi import describe_guard
 from k2_api.guard.settings import GuardSettings
 from k2_api.page.serve import install_page
+from k2_api.reading.candle_reader import CandleReader
 from k2_api.reading.lags import Lags
 from k2_api.reading.reader import LakeReader
 from k2_api.reading.symbols import Symbols
@@ -59,6 +60,7 @@ def create_app(settings: LakeSettings) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.reader = LakeReader(app.state.settings)
     app.state.symbols = Symbols(app.state.reader)
+    app.state.candles = CandleReader(app.state.reader, app.state.symbols)
     app.state.lags = Lags(app.state.reader, app.state.settings.home)
     home = app.state.settings.home
     app.state.tail = Tail(app.state.reader, lambda: settings_here(os.environ, home))

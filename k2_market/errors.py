@@ -4,6 +4,7 @@ K2Error
 ├── UsageError            the user asked for something that cannot be done (exit code 2)
 │   ├── UnknownName       an exchange, table, symbol or timeframe that does not exist
 │   ├── NotAcceptable     a format in which there is no answer
+│   ├── TooLarge          an answer that would take more than one may
 │   └── HomeInUse         another process works in this home
 ├── FeedError             between the exchange and Kafka
 │   ├── Disconnected*     the connection ended
@@ -56,6 +57,10 @@ class UnknownName(UsageError):
 
 class NotAcceptable(UsageError):
     """An answer was asked for in a format that there is not."""
+
+
+class TooLarge(UsageError):
+    """A request whose answer would take more rows, bytes or time than one may."""
 
 
 class HomeInUse(UsageError):

@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from k2_api.reading.candle_set import FILLED_ROW
 from k2_market.conditions import DAY_CONDITION
 from k2_market.klines import RECONCILIATION
 from k2_market.listing import INSTRUMENT
-from k2_market.records import CANDLE, GAP, QUOTE, REJECTED, TRADE, Record
+from k2_market.records import GAP, QUOTE, REJECTED, TRADE, Record
 
 DecimalText = Annotated[
     str,
@@ -115,7 +116,7 @@ class InstrumentsMeta(PageMeta):
 
 Trades = page_model(TRADE, "exchange, symbol, timestamp, source_sequence and trade_id")
 Quotes = page_model(QUOTE, "exchange, symbol, timestamp, source_sequence and quote_id")
-Candles = page_model(CANDLE, "exchange, symbol and window_start")
+Candles = page_model(FILLED_ROW, "exchange, symbol and window_start")
 Gaps = page_model(GAP, "exchange, symbol, before_at and the missing ids")
 Conditions = page_model(DAY_CONDITION, "exchange, symbol, kind and day")
 Reconciliations = page_model(RECONCILIATION, "exchange, symbol, timeframe and window_start")

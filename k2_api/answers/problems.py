@@ -19,7 +19,14 @@ from starlette.exceptions import HTTPException
 
 from k2_api.guard.headers import safe_headers
 from k2_api.guard.refusals import Refusal
-from k2_market.errors import K2Error, LakeUnavailable, NotAcceptable, UnknownName, UsageError
+from k2_market.errors import (
+    K2Error,
+    LakeUnavailable,
+    NotAcceptable,
+    TooLarge,
+    UnknownName,
+    UsageError,
+)
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
@@ -41,6 +48,7 @@ class Answer:
 ANSWERS: tuple[tuple[type[K2Error], Answer], ...] = (
     (UnknownName, Answer(404, "unknown_name", "Unknown name")),
     (NotAcceptable, Answer(406, "not_acceptable", "Not acceptable")),
+    (TooLarge, Answer(413, "too_large", "Too large")),
     (UsageError, Answer(422, "invalid_parameter", "Invalid parameter")),
     (LakeUnavailable, Answer(503, "lake_unavailable", "The tables cannot be read now", retry=True)),
     (K2Error, Answer(500, "internal_error", "Internal error")),

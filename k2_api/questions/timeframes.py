@@ -31,7 +31,7 @@ _EPOCH_DAY = EPOCH.toordinal()
 _MONDAY = date(1970, 1, 5).toordinal()
 _MONTH = "1M"
 _MONTH_LENGTH = 31 * DAY
-_NAME = re.compile(r"(\d{1,9})([mhdwHDW])")
+_NAME = re.compile(r"([1-9]\d{0,8})([mhdwHDW])")
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": DAY, "w": 7 * DAY}
 _EXAMPLES = (
     "Write a whole number from 1 on and m, h, d or w, of at most 366 days in all, such as 1m, 7m, "
@@ -136,7 +136,6 @@ def grain(name: str, tz: str | None = None) -> Grain:
     count, unit = _parts(name)
     length = count * _UNITS[unit]
     if tz is None or (tz == "UTC" and unit in "dw"):
-        # Before the epoch by one window, so that nothing lies before it.
         offset = 4 * DAY if unit == "w" else timedelta(0)
         return Grain(name, length, offset=offset)
     if unit not in "dw":
@@ -150,10 +149,9 @@ def grain(name: str, tz: str | None = None) -> Grain:
 
 def _parts(name: str) -> tuple[int, str]:
     found = _NAME.fullmatch(name)
-    count = int(found[1]) if found else 0
-    if found is None or not count or count * _UNITS[found[2].lower()] > LONGEST:
-        raise UsageError(f"timeframe: {name!r} is none. {_EXAMPLES}")
-    return count, found[2].lower()
+    if found is None or int(found[1]) * _UNITS[found[2].lower()] > LONGEST:
+        raise UsageError(f"timeframe: {name[:16]!r} is none. {_EXAMPLES}")
+    return int(found[1]), found[2].lower()
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -67,7 +67,7 @@ def ask(
 
     ``conditions`` narrow the rows further, with ``values`` for their parameters.
     """
-    text = msgspec.json.encode(said.question(dataset.table)).decode()
+    text = msgspec.json.encode(said.question(dataset.question)).decode()
     after = None if said.cursor is None else cursors.decode(said.cursor, text, dataset.types)
     table = reader.table(dataset.table)
     at = pinned(table, said.as_of, None if after is None else after.snapshot)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
 
 import pyarrow as pa
 
@@ -18,17 +17,14 @@ from k2_lake.tables import (
     RECONCILIATION_TABLE,
     REJECTED_TABLE,
     TRADES_TABLE,
-    candle_name,
     gold_name,
     table_def,
 )
 from k2_market.kinds import Kind
 from k2_market.records import Record
-from k2_market.timeframes import timeframe
 
 QUOTES_TABLE = gold_name(Kind.QUOTES)
 DEFAULT_WINDOWS = 1_000
-_MICROS_A_DAY = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -57,6 +53,11 @@ class Dataset:
     def record(self) -> Record:
         """The record of the table's rows."""
         return table_def(self.table).record
+
+    @property
+    def question(self) -> str:
+        """What tells a question of this dataset from the same one of another, for cursors."""
+        return self.table
 
     @cached_property
     def types(self) -> tuple[pa.DataType, ...]:
@@ -111,16 +112,3 @@ REJECTED = Dataset(
     named_by=None,
 )
 INSTRUMENTS = Dataset(INSTRUMENTS_TABLE, ("exchange", "symbol", "valid_from"), None, named_by=None)
-
-
-def candles(name: str) -> Dataset:
-    """The stored candles of that timeframe. Raises UnknownName."""
-    length = timeframe(name.lower()).micros
-    days = ceil(DEFAULT_WINDOWS * length / _MICROS_A_DAY)
-    return Dataset(
-        candle_name(name.lower()),
-        ("exchange", "symbol", "window_start"),
-        "window_start",
-        in_days=True,
-        days_before=days - 1,
-    )

@@ -34,7 +34,7 @@ class Page:
 def page(reader: LakeReader, asked: Asked, limit: int) -> Page:
     """At most ``limit`` rows of the question. Raises LakeUnavailable."""
     found: list[Row] = []
-    for part in _parts(asked):
+    for part in parts(asked):
         sql, values = page_sql(part)
         found = reader.run(sql, plan(reader, part), {**values, "limit": limit + 1}, asked.table)
         if len(found) > limit:
@@ -63,7 +63,7 @@ def rows_of(found: Page) -> list[dict[str, Any]]:
     return [msgspec.json.decode(row) for row in found.rows]
 
 
-def _parts(asked: Asked) -> Iterator[Asked]:
+def parts(asked: Asked) -> Iterator[Asked]:
     """The question itself; or for the newest rows, the same of ever more days before its end."""
     backwards = asked.descending and asked.start is None and asked.one_instrument
     first, newest = asked.first_day, asked.newest_day

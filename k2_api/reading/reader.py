@@ -23,6 +23,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from k2_api.reading.pulse import Beat, Pulse
 from k2_lake.catalog import CATALOG_NAME, Lake, LakeSettings
 from k2_lake.duckdb_engine import PRELUDE, bind
 from k2_lake.engine import Input
@@ -80,12 +81,19 @@ class LakeReader:
         self._tables: dict[str, Table] = {}
         self._plans: OrderedDict[Hashable, Files] = OrderedDict()
         self._numbers = itertools.count()
+        self._pulse = Pulse(settings)
+        self._seen: tuple[Beat, dict[str, str]] | None = None
         self._database = duckdb.connect(":memory:", config={"memory_limit": MEMORY})
         self._database.execute(f"{PRELUDE} set parquet_metadata_cache = true")
 
     def close(self) -> None:
         """Let go of the database; nothing can be read afterwards."""
+        self._pulse.close()
         self._database.close()
+
+    def beat(self) -> Beat | None:
+        """What stays the same while no table changes, None where that cannot be told at once."""
+        return self._pulse.beat()
 
     def tables(self) -> dict[str, Table]:
         """Every table that was ever written, as it is now. Raises LakeUnavailable."""
@@ -181,6 +189,14 @@ class LakeReader:
 
     def _locations(self) -> dict[str, str]:
         """By table, where its metadata is now."""
+        beat, seen = self.beat(), self._seen
+        if beat is not None and seen is not None and seen[0] == beat:
+            return seen[1]
+        found = self._read_locations()
+        self._seen = None if beat is None else (beat, found)
+        return found
+
+    def _read_locations(self) -> dict[str, str]:
         wanted = select(
             IcebergTables.table_namespace,
             IcebergTables.table_name,

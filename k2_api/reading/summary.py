@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
+from k2_api.questions.candles import CandleParameters
 from k2_api.questions.parameters import (
     ConditionParameters,
     GapParameters,
@@ -13,7 +14,8 @@ from k2_api.questions.parameters import (
     RangeParameters,
 )
 from k2_api.reading.asked import ask
-from k2_api.reading.datasets import CONDITION, GAPS, QUOTES, QUOTES_TABLE, Dataset, candles
+from k2_api.reading.candle_reader import CandleReader
+from k2_api.reading.datasets import CONDITION, GAPS, QUOTES, QUOTES_TABLE, Dataset
 from k2_api.reading.queries import count, page, rows_of
 from k2_api.reading.reader import LakeReader
 from k2_api.reading.symbols import Symbols, listing_as_of, require_exchange
@@ -22,7 +24,12 @@ from k2_market.instants import instant
 
 
 def summaries(
-    reader: LakeReader, symbols: Symbols, symbol: str, date: str, said: ListingParameters
+    reader: LakeReader,
+    symbols: Symbols,
+    candles: CandleReader,
+    symbol: str,
+    date: str,
+    said: ListingParameters,
 ) -> list[dict[str, Any]]:
     """One row for each exchange that ever had trades of the symbol.
 
@@ -34,7 +41,7 @@ def summaries(
     exchanges = [require_exchange(e) for e in said.exchanges]
     name = listing.resolve(symbol, exchanges)
     return [
-        _Day(reader, symbols, (found.exchange, name), day, said.as_of).summary()
+        _Day(reader, symbols, candles, (found.exchange, name), day, said.as_of).summary()
         for found in listing.matching(exchanges, [name])
     ]
 
@@ -53,11 +60,12 @@ class _Day:
         self,
         reader: LakeReader,
         symbols: Symbols,
+        candles: CandleReader,
         instrument: tuple[str, str],
         day: datetime,
         as_of: str | None,
     ) -> None:
-        self._reader, self._symbols = reader, symbols
+        self._reader, self._symbols, self._candles = reader, symbols, candles
         self._exchange, self._symbol = instrument
         self._start = day
         self._asked = {
@@ -71,12 +79,12 @@ class _Day:
     def summary(self) -> dict[str, Any]:
         """What the answer has of it."""
         said = RangeParameters.model_validate(self._asked)
-        candle = self._rows(candles("1d"), said)
+        candle = self._candles.page("1d", CandleParameters.model_validate(self._asked))[1]
         return {
             "exchange": self._exchange,
             "symbol": self._symbol,
             "date": self._start.date(),
-            "candle": candle[0] if candle else None,
+            "candle": next(iter(rows_of(candle)), None),
             "conditions": self._rows(CONDITION, ConditionParameters.model_validate(self._asked)),
             "gaps": self._rows(GAPS, GapParameters.model_validate(self._asked)),
             "quotes": self._quotes(said),

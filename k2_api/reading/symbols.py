@@ -141,16 +141,16 @@ class Symbols:
             table.metadata_location,
             None if head is None else head.snapshot_id,
             _merged(i for instruments in found.values() for i in instruments),
-            max((b for f in files if (b := _bounds(f, table, "timestamp")[1])), default=None),
+            max((b for f in files if (b := bounds(f, table, "timestamp")[1])), default=None),
         )
 
     def _in_file(self, name: str, file: DataFile, table: Table) -> tuple[Instrument, ...]:
         definition = table_def(name)
         names = [n for n in _NAMES if n in definition.schema.names]
-        bounds = [_bounds(file, table, column) for column in names]
-        first, last = _bounds(file, table, definition.record.day)
-        if all(a == b and a and len(a) < _FULL_BOUND for a, b in bounds) and first and last:
-            own = [a for a, _ in bounds]
+        ends = [bounds(file, table, column) for column in names]
+        first, last = bounds(file, table, definition.record.day)
+        if all(a == b and a and len(a) < _FULL_BOUND for a, b in ends) and first and last:
+            own = [a for a, _ in ends]
             return (Instrument(own[0], own[1], own[-1], first, last, file.record_count),)
         # Candles do not tell the exchange's own spelling: the canonical symbol stands for it.
         by = (*names, "symbol")[: len(_NAMES)]
@@ -184,7 +184,7 @@ def _merged(found: Iterable[Instrument]) -> tuple[Instrument, ...]:
     return tuple(merged[key] for key in sorted(merged))
 
 
-def _bounds(file: DataFile, table: Table, column: str) -> tuple[Any, Any]:
+def bounds(file: DataFile, table: Table, column: str) -> tuple[Any, Any]:
     """Lowest and highest value of the column in the file, None where the file does not say."""
     field = table.schema().find_field(column)
 

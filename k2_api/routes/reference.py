@@ -20,7 +20,7 @@ from k2_api.reading.instruments import instrument_conditions
 from k2_api.reading.state import kept_states, table_states
 from k2_api.reading.summary import summaries
 from k2_api.reading.symbols import listing_as_of, require_exchange
-from k2_api.routes.sources import PROBLEMS, reader_of, rows, symbols_of
+from k2_api.routes.sources import PROBLEMS, candles_of, reader_of, rows, symbols_of
 from k2_lake.tables import TABLES, TRADES_TABLE
 
 router = APIRouter(prefix="/v1", tags=["reference"], dependencies=[requires("read")])
@@ -87,5 +87,5 @@ def summary(
     said: Annotated[ListingParameters, Query()],
 ) -> Response:
     """A day of an instrument on each exchange: candle, condition, gaps, quotes."""
-    reader, index = reader_of(request), symbols_of(request)
-    return pages.answer({"data": summaries(reader, index, symbol, date, said)})
+    reader, index, candles = reader_of(request), symbols_of(request), candles_of(request)
+    return pages.answer({"data": summaries(reader, index, candles, symbol, date, said)})

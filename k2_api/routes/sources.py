@@ -12,6 +12,7 @@ from k2_api.answers.pages import page_answer
 from k2_api.answers.problems import Problem
 from k2_api.questions.parameters import Parameters
 from k2_api.reading.asked import ask
+from k2_api.reading.candle_reader import CandleReader
 from k2_api.reading.datasets import Dataset
 from k2_api.reading.queries import page
 from k2_api.reading.reader import LakeReader
@@ -35,6 +36,12 @@ def symbols_of(request: Request) -> Symbols:
     """Which instruments there are."""
     symbols: Symbols = request.app.state.symbols
     return symbols
+
+
+def candles_of(request: Request) -> CandleReader:
+    """What answers questions about candles."""
+    candles: CandleReader = request.app.state.candles
+    return candles
 
 
 def rows(

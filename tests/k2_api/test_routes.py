@@ -10,9 +10,10 @@ from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from k2_api.reading.candle_set import CANDLE_ROW, FILLED_ROW
 from k2_lake.catalog import LakeSettings
 from k2_lake.tables import TABLES
-from k2_market.records import CANDLE, TRADE
+from k2_market.records import TRADE
 from tests.k2_api.conftest import FILLED
 from tests.k2_api.lake_of_trades import Made, TradeLake, many
 from tests.keyed import keyed
@@ -82,7 +83,7 @@ def test_trades_come_in_order_with_every_field_as_stored(client: TestClient) -> 
 
 def test_a_candle_is_what_the_table_holds(client: TestClient) -> None:
     found = get(client, "/v1/ohlcv/1d?symbol=BTC-USDT&start=2024-08-09")
-    assert [list(r) for r in found["data"]] == [CANDLE.columns]
+    assert [list(r) for r in found["data"]] == [CANDLE_ROW.columns]
     row = found["data"][0]
     assert (row["open"], row["close"], row["vwap"]) == ("0.00000001",) * 3
     assert row["volume"] == "12345678901234567890.12345678"
@@ -255,7 +256,6 @@ def test_unknown_names_are_404_and_name_the_known_ones(client: TestClient) -> No
         client, "/v1/trades?symbol=BTCUSDT&exchange=kraken", 404, "unknown_symbol"
     )
     assert "kraken" in problem(client, "/v1/trades?exchange=nyse", 404, "unknown_exchange")
-    assert "30m" in problem(client, "/v1/ohlcv/2m", 404, "unknown_timeframe")
     problem(client, "/v2/trades", 404, "not_found")
 
 
@@ -357,7 +357,7 @@ def test_requests_at_once_and_beside_a_writer_all_get_right_answers(growing: Tra
 def test_openapi_describes_every_field_and_every_error(client: TestClient) -> None:
     document = get(client, "/openapi.json")
     shapes = document["components"]["schemas"]
-    for record in (TRADE, CANDLE):
+    for record in (TRADE, FILLED_ROW):
         properties = shapes[record.name]["properties"]
         assert list(properties) == record.columns
         assert all(properties[c]["description"] for c in record.columns)

@@ -17,8 +17,6 @@ export class View {
     this.stopped = new AbortController();
     this.candles = new Candles();
     this.pointed = null;
-    this.looking = 0;
-    this.held = [];
     this.history = new History(chosen, this.stopped.signal);
     this.beside = new Beside(chosen, this, this.stopped.signal);
   }
@@ -29,7 +27,7 @@ export class View {
 
   // The candle that is told: the one pointed at, else the newest.
   get told() {
-    return this.candles.byStart.get(this.pointed?.window_start) ?? this.candles.last;
+    return this.pointed ?? this.candles.last;
   }
 
   async begin() {
@@ -54,7 +52,7 @@ export class View {
       this.#draw(false);
       this.beside.look();
     } catch (error) {
-      if (!wasStopped(error)) this.#state("waiting", error.message);
+      if (!wasStopped(error)) this.failed(error);
     } finally {
       this.loading = false;
     }
@@ -89,32 +87,18 @@ export class View {
 
   #follow() {
     const on = {
-      look: () => this.look(),
-      rows: (rows) => (this.looking ? this.held.push(...rows) : this.#taken(rows)),
+      rows: (rows) => this.#taken(rows),
       state: (state, detail) => this.#state(state, detail),
-      failed: (error) => {
-        this.stop();
-        this.failed(error);
-      },
+      failed: this.failed,
     };
-    new Live(this.chosen, on, this.stopped.signal);
-  }
-
-  // Ask for the newest two candles again, for trades may be late, and for all that came after them.
-  // What is streamed meanwhile may be newer than the answer: it is taken behind it.
-  async look() {
-    this.looking += 1;
-    try {
+    const since = async () => {
       const known = this.candles.rows.at(-2) ?? this.candles.last;
-      this.#taken(await this.history.since(known?.window_start ?? null));
-    } finally {
-      this.looking -= 1;
-      if (this.looking === 0) this.#taken(this.held.splice(0));
-    }
+      return this.history.since(known?.window_start ?? null);
+    };
+    new Live(this.chosen, since, on, this.stopped.signal);
   }
 
   #taken(rows) {
-    if (this.stopped.signal.aborted) return;
     const change = this.candles.take(rows);
     if (change === "all") this.#draw(false);
     if (change === "last") {
@@ -144,9 +128,7 @@ export class View {
   #state(state, detail) {
     const told = { live: "live", polling: "asking each second", waiting: "waiting" };
     const status = byId("status");
-    const text = detail ? `${told[state]}: ${detail}` : told[state];
+    status.textContent = detail ? `${told[state]}: ${detail}` : told[state];
     status.className = state;
-    // The same again would be read out again.
-    if (status.textContent !== text) status.textContent = text;
   }
 }

@@ -1,0 +1,71 @@
+"""Answers questions about candles: from memory where it can, else from the tables."""
+
+from __future__ import annotations
+
+from k2_api.questions.candles import CandleParameters
+from k2_api.reading.asked import Asked, ask
+from k2_api.reading.candle_files import CandleFiles
+from k2_api.reading.candle_set import CANDLE_ROW, CandleSet, candle_set
+from k2_api.reading.candles import candle_page, cursor_behind
+from k2_api.reading.hot import HotDays
+from k2_api.reading.pulse import Beat
+from k2_api.reading.queries import Page
+from k2_api.reading.reader import LakeReader, read_from
+from k2_api.reading.symbols import Symbols
+
+
+class CandleReader:
+    """What is asked of candles and the page of it; safe to use from several threads."""
+
+    def __init__(self, reader: LakeReader, symbols: Symbols) -> None:
+        self._reader, self._symbols = reader, symbols
+        self._files = CandleFiles(reader)
+        self._hot = HotDays(reader, self._files)
+        # By timeframe, the state of the catalog in which all that a page needs was looked up.
+        self._looked_up: dict[str, Beat] = {}
+
+    def at_once(self, timeframe: str, said: CandleParameters) -> tuple[Asked, Page] | None:
+        """The page where it is in memory and nothing has changed: it waits for nothing.
+
+        Raises as ``page`` does, but never LakeUnavailable.
+        """
+        beat = self._reader.beat()
+        if beat is None or self._looked_up.get(timeframe) != beat or not _plain(said):
+            return None
+        return self._from_memory(self._ask(timeframe, said), said.limit, load=False)
+
+    def page(self, timeframe: str, said: CandleParameters) -> tuple[Asked, Page]:
+        """The page. Raises UsageError, UnknownName, TooLarge, LakeUnavailable."""
+        beat = self._reader.beat()
+        asked = self._ask(timeframe, said)
+        found = self._from_memory(asked, said.limit, load=True) if _plain(said) else None
+        if found is not None and beat is not None:
+            self._looked_up[timeframe] = beat
+        return found or (asked, candle_page(self._reader, self._files, asked, said.limit))
+
+    def _ask(self, timeframe: str, said: CandleParameters) -> Asked:
+        return ask(self._reader, self._symbols, candle_set(timeframe, said), said)
+
+    def _from_memory(self, asked: Asked, limit: int, *, load: bool) -> tuple[Asked, Page] | None:
+        dataset = asked.dataset
+        if not (isinstance(dataset, CandleSet) and dataset.stored and asked.one_instrument):
+            return None
+        found = self._hot.rows(asked, limit + 1, load=load)
+        if found is None:
+            return None
+        more = len(found.rows) > limit
+        key = (asked.exchanges[0], asked.symbols[0])
+        behind = cursor_behind(asked, (*key, found.starts[limit - 1])) if more else None
+        snapshot = read_from(asked.table, asked.at)
+        return asked, Page(found.rows[:limit], snapshot, asked.start, asked.end, behind)
+
+
+def _plain(said: CandleParameters) -> bool:
+    """Whether rows are asked for as they are kept, of the newest state."""
+    return (
+        said.tz is None
+        and said.as_of is None
+        and said.fields in (None, ",".join(CANDLE_ROW.columns))
+        and said.fill == "none"
+        and not said.consolidated
+    )
