@@ -256,6 +256,21 @@ def test_the_api_of_the_demo_answers_with_the_simulators_candles(demo: RunningDe
         assert 50_000 < low <= vwap <= high < 80_000
 
 
+@pytest.mark.chart
+def test_the_page_of_the_demo_shows_candles_as_they_come(page: Page, demo: RunningDemo) -> None:
+    told = demo.output.read_text()
+    assert f"Candles   {demo.api}/#key={demo.key}\n" in told
+    page.goto(f"{demo.api}/#key={demo.key}")
+    figures = page.locator("#figures")
+    expect(figures).to_contain_text(f"{datetime.now(UTC):%Y-%m-%d}")
+    before = figures.inner_text()
+    expect(figures).not_to_have_text(before, use_inner_text=True, timeout=90_000)
+    expect(page.get_by_role("link", name="Dagster")).to_have_attribute("href", demo.dagster)
+    assert page.locator("#freshness dt").all_inner_texts() == [
+        *("bronze", "silver", "gold", "candles", "tail")
+    ]
+
+
 def test_ctrl_c_stops_every_process_and_frees_the_home(demo: RunningDemo) -> None:
     parts = ("broker", "simulator", "k2 feed", "k2 api", "webserver", "daemon", "api grpc")
     started = " ".join(processes_of(demo.home).values())

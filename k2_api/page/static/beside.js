@@ -60,6 +60,8 @@ export class Beside {
 
   async #freshness() {
     const { tables } = (await ask("v1/stats", {}, this.signal)).data;
+    // Also whether a stream has left anything out.
+    await this.view.look();
     const { table, freshness } = this.view.history;
     showFreshness(layers(tables, this.chosen.exchange, table), freshness);
   }

@@ -4,7 +4,8 @@ import { startOf, touchedBy } from "./candles.js";
 import { places } from "./texts.js";
 
 const NEAR_THE_EDGE = 20;
-const BAR_PX = 7;
+const BARS_PX = { least: 7, most: 24 };
+const RIGHT_BARS = 3;
 const SCALES = { volume: { top: 0.8, bottom: 0.03 }, gaps: { top: 0.975, bottom: 0 } };
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
@@ -59,12 +60,12 @@ export class Chart {
     this.volume.update(this.#volumeOf(rows.at(-1)));
   }
 
-  // The newest candles, as many as are wide enough to be told apart.
+  // The newest candles, as many as are wide enough to be told apart; few of them are wider.
   end() {
-    const wide = Math.max(30, Math.round(this.chart.timeScale().width() / BAR_PX));
-    this.chart.timeScale().applyOptions({ barSpacing: BAR_PX });
-    this.chart.timeScale().scrollToRealTime();
-    if (this.rows.length < wide) this.chart.timeScale().fitContent();
+    const scale = this.chart.timeScale();
+    const fair = scale.width() / (this.rows.length + RIGHT_BARS);
+    scale.applyOptions({ barSpacing: Math.min(BARS_PX.most, Math.max(BARS_PX.least, fair)) });
+    scale.scrollToPosition(RIGHT_BARS, false);
   }
 
   // The oldest candles there are so far.
@@ -161,7 +162,7 @@ export class Chart {
 }
 
 const OPTIONS = {
-  timeScale: { timeVisible: true, secondsVisible: false, rightOffset: 3, minBarSpacing: 1 },
+  timeScale: { timeVisible: true, secondsVisible: false, rightOffset: RIGHT_BARS, minBarSpacing: 1 },
   rightPriceScale: { scaleMargins: { top: 0.06, bottom: 0.24 } },
   crosshair: { mode: 0 },
   // One finger scrolls the page up and down, and the chart from side to side.

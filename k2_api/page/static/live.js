@@ -5,15 +5,14 @@ import { key } from "./key.js";
 
 const POLL_MS = 1_000;
 const RETRY_MS = [1_000, 2_000, 5_000, 10_000, 30_000];
-const REFUSED = "error";
 
-// Calls `on.rows(rows)`, `on.state("live" | "polling" | "waiting", detail)` and `on.failed(error)`
-// until `signal` stops it. `since()` asks the tables for everything since the newest known candle.
+// Until `signal` stops it: awaits `on.look()`, which asks for everything since the newest known candle,
+// and calls `on.rows(rows)`, `on.state("live" | "polling" | "waiting", detail)`, `on.failed(error)`.
 export class Live {
-  constructor(chosen, since, on, signal) {
+  constructor(chosen, on, signal) {
     const { exchange, symbol, timeframe } = chosen;
     this.subscription = { op: "subscribe", channel: `ohlcv.${timeframe}`, exchange, symbol };
-    Object.assign(this, { since, on, signal });
+    Object.assign(this, { on, signal });
     this.cursor = null;
     this.failures = 0;
     this.connected = false;
@@ -39,15 +38,17 @@ export class Live {
 
   async #received(message) {
     if (this.signal.aborted) return;
-    if (message.type === REFUSED) this.#refused();
-    else if (message.type === "subscribed") await this.#subscribed();
+    if (message.type === "error") this.#refused();
+    else if (message.type === "subscribed") await this.#subscribed(message.cursor);
     else if (message.type === "ohlcv") this.#take(message);
   }
 
   // Without a cursor the stream begins now: what came since the last look is asked for.
-  async #subscribed() {
+  async #subscribed(cursor) {
+    const resumed = this.cursor !== null;
+    this.cursor ??= cursor;
+    if (!resumed && !(await this.#look())) return this.socket.close();
     this.failures = 0;
-    if (this.cursor === null && !(await this.#look())) return;
     this.connected = true;
     this.on.state("live", null);
   }
@@ -57,8 +58,9 @@ export class Live {
     this.on.rows(message.data);
   }
 
-  // A cursor that is too old, say: begin again from now.
+  // A cursor that is too old, say: begin again from now. Without one, there is no such stream.
   #refused() {
+    if (this.cursor === null) this.failures = RETRY_MS.length;
     this.cursor = null;
     this.socket.close();
   }
@@ -84,9 +86,8 @@ export class Live {
   // Ask for what is new. False where that failed; `waitMs` then says when to try again.
   async #look() {
     try {
-      const rows = await this.since();
+      await this.on.look();
       if (this.signal.aborted) return false;
-      this.on.rows(rows);
       if (!this.connected) this.on.state("polling", null);
       return true;
     } catch (error) {

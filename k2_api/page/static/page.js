@@ -42,7 +42,6 @@ async function load() {
     instruments = (await ask("v1/symbols")).data;
   } catch (error) {
     failed(error);
-    if (!(error instanceof Problem) || error.status >= 500) again = setTimeout(load, AGAIN_MS);
     return;
   }
   show("message");
@@ -73,7 +72,9 @@ function choose(parts) {
 function failed(error) {
   if (wasStopped(error)) return;
   byId("status").textContent = "";
-  if (error instanceof Problem && error.wantsKey) askForKey(error.message);
+  if (error.wantsKey) askForKey(error.message);
+  const passes = !(error instanceof Problem) || error.status >= 500 || error.status === 429;
+  if (passes) again = setTimeout(load, Math.max(AGAIN_MS, 1_000 * (error.retryAfterS ?? 0)));
   const retry = element("button", { type: "button" }, "Try again");
   retry.addEventListener("click", load);
   const title = error.title ? `${error.title}: ` : "";

@@ -56,7 +56,7 @@ function gapLine(gap) {
     "li",
     {},
     element("span", { class: "figure" }, second(gap.before_at)),
-    `: ${counted(gap.missing, "trade")}, ${gap.cause}`,
+    `: ${counted(gap.missing, "trade")}, ${gap.cause === "unknown" ? "cause unknown" : gap.cause}`,
     gap.state === "unrepairable" ? `, unrepairable${gap.reason ? ` (${gap.reason})` : ""}` : "",
   );
 }

@@ -17,6 +17,8 @@ export class View {
     this.stopped = new AbortController();
     this.candles = new Candles();
     this.pointed = null;
+    this.looking = 0;
+    this.held = [];
     this.history = new History(chosen, this.stopped.signal);
     this.beside = new Beside(chosen, this, this.stopped.signal);
   }
@@ -27,7 +29,7 @@ export class View {
 
   // The candle that is told: the one pointed at, else the newest.
   get told() {
-    return this.pointed ?? this.candles.last;
+    return this.candles.byStart.get(this.pointed?.window_start) ?? this.candles.last;
   }
 
   async begin() {
@@ -52,7 +54,7 @@ export class View {
       this.#draw(false);
       this.beside.look();
     } catch (error) {
-      if (!wasStopped(error)) this.failed(error);
+      if (!wasStopped(error)) this.#state("waiting", error.message);
     } finally {
       this.loading = false;
     }
@@ -87,18 +89,32 @@ export class View {
 
   #follow() {
     const on = {
-      rows: (rows) => this.#taken(rows),
+      look: () => this.look(),
+      rows: (rows) => (this.looking ? this.held.push(...rows) : this.#taken(rows)),
       state: (state, detail) => this.#state(state, detail),
-      failed: this.failed,
+      failed: (error) => {
+        this.stop();
+        this.failed(error);
+      },
     };
-    const since = async () => {
+    new Live(this.chosen, on, this.stopped.signal);
+  }
+
+  // Ask for the newest two candles again, for trades may be late, and for all that came after them.
+  // What is streamed meanwhile may be newer than the answer: it is taken behind it.
+  async look() {
+    this.looking += 1;
+    try {
       const known = this.candles.rows.at(-2) ?? this.candles.last;
-      return this.history.since(known?.window_start ?? null);
-    };
-    new Live(this.chosen, since, on, this.stopped.signal);
+      this.#taken(await this.history.since(known?.window_start ?? null));
+    } finally {
+      this.looking -= 1;
+      if (this.looking === 0) this.#taken(this.held.splice(0));
+    }
   }
 
   #taken(rows) {
+    if (this.stopped.signal.aborted) return;
     const change = this.candles.take(rows);
     if (change === "all") this.#draw(false);
     if (change === "last") {
@@ -128,7 +144,9 @@ export class View {
   #state(state, detail) {
     const told = { live: "live", polling: "asking each second", waiting: "waiting" };
     const status = byId("status");
-    status.textContent = detail ? `${told[state]}: ${detail}` : told[state];
+    const text = detail ? `${told[state]}: ${detail}` : told[state];
     status.className = state;
+    // The same again would be read out again.
+    if (status.textContent !== text) status.textContent = text;
   }
 }

@@ -63,7 +63,7 @@ def test_beside_the_chart_stand_condition_gaps_and_the_freshness_of_every_layer(
             ["45 trades missing in 1 gap", "nothing after 09:59:48"]
         )
         expect(page.page.locator("#gaps li")).to_have_text(
-            ["2024-08-08 09:19:48: 45 trades, unknown"]
+            ["2024-08-08 09:19:48: 45 trades, cause unknown"]
         )
         expect(page.page.locator("#freshness dt")).to_have_text(
             ["bronze", "silver", "gold", "candles", "tail"]
