@@ -15,6 +15,9 @@ from k2_api.guard.guard import Guard
 from k2_api.guard.install import install_guard
 from k2_api.guard.openapi import describe_guard
 from k2_api.guard.settings import GuardSettings
+from k2_api.live.history import History
+from k2_api.live.hub import Hub
+from k2_api.live.settings import LiveSettings
 from k2_api.page.serve import install_page
 from k2_api.reading.candle_reader import CandleReader
 from k2_api.reading.lags import Lags
@@ -46,6 +49,7 @@ def create_app(settings: LakeSettings) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.settings = settings
+    app.state.live_settings = LiveSettings()
     for router in ROUTERS:
         app.include_router(router)
     install_page(app)
@@ -64,8 +68,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.lags = Lags(app.state.reader, app.state.settings.home)
     home = app.state.settings.home
     app.state.tail = Tail(app.state.reader, lambda: settings_here(os.environ, home))
+    app.state.live = Hub(
+        History(app.state.reader, app.state.tail), app.state.tail, app.state.live_settings
+    )
+    app.state.live.start()
     app.state.tail.start()
     yield
+    await app.state.live.stop()
     app.state.tail.stop()
     app.state.reader.close()
 

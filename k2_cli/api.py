@@ -31,10 +31,9 @@ def api(
 
     /docs shows what can be asked. Stops on Ctrl-C.
     """
-    import uvicorn
-
     from k2_api.app import create_app
     from k2_api.guard.keys import read_keys
+    from k2_api.serving import Server
     from k2_lake.catalog import LakeSettings
 
     settings = LakeSettings.from_environment(os.environ, home)
@@ -47,8 +46,7 @@ def api(
     typer.echo(f"K2 API on http://{shown}:{listening.getsockname()[1]} (docs: /docs)")
     if not read_keys(settings.home):
         typer.echo(f"There is no API key yet. Make one: k2 keys create --home {settings.home} NAME")
-    server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning"))
-    server.run(sockets=[listening])
+    Server(create_app(settings)).run(sockets=[listening])
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from k2_api.routes import candles, market, quality, reference, replay, state
+from k2_api.routes import candles, live, market, quality, reference, replay, state
 
 ROUTERS = (
     state.router,
@@ -11,4 +11,5 @@ ROUTERS = (
     reference.router,
     quality.router,
     replay.router,
+    live.router,
 )

@@ -53,6 +53,7 @@ class Strand:
         self.kind, self.exchange = kind, exchange
         self._revision = revision
         self.held = Held()
+        self.begun = 0
         self._life = ("", "")
         # The ids of rows held, and of some let go, in the order in which they came.
         self._seen: dict[str, None] = {}
@@ -62,6 +63,7 @@ class Strand:
     def begin(self, life: tuple[str, str], epoch: int, start: Mapping[int, int]) -> None:
         """Hold nothing, and be complete from there on; ``life`` is that of cluster and topic."""
         earlier = any(start.get(p, 0) < offset for p, offset in self.held.start.items())
+        self.begun += 1
         if life != self._life or earlier:
             self._seen.clear()
         if life != self._life:

@@ -82,6 +82,10 @@ class Tail:
         """Grows with every batch taken in and every move of the seam."""
         return self._strands[kind, exchange].held.revision
 
+    def begun(self, kind: Kind, exchange: str) -> int:
+        """How often it began at a seam: rows between two beginnings may be in the table alone."""
+        return self._strands[kind, exchange].begun
+
     def view(
         self, kind: Kind, table: Table | None, exchanges: Iterable[str] | None = None
     ) -> TailView:

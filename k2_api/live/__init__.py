@@ -1,0 +1,1 @@
+"""What is pushed as it happens: the hub, its streams, and the two protocols."""

@@ -1,0 +1,79 @@
+"""One reader: its queue, its streams, and what reads history for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from k2_api.answers.messages import told
+from k2_api.live.messages import Message
+from k2_api.live.outbox import Outbox
+from k2_api.live.settings import LiveSettings
+from k2_api.live.stream import Stream
+
+
+class Client(Protocol):
+    """How a protocol writes what is sent."""
+
+    def written(self, message: Message) -> str:
+        """Rows."""
+
+    def notice(self, kind: str, text: str) -> str:
+        """A message without rows."""
+
+    def ended(self, stream: Stream) -> None:
+        """All of the stream's range was sent."""
+
+
+class Connection:
+    """Where the messages of its streams go; it belongs to the event loop.
+
+    ``work`` begins to read history for a stream.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        settings: LiveSettings,
+        client: Client,
+        work: Callable[[Stream], asyncio.Task[None]],
+    ) -> None:
+        self.key = key
+        self.outbox = Outbox(settings)
+        self.streams: dict[Stream, None] = {}
+        self._client, self._work = client, work
+        self._working: dict[Stream, asyncio.Task[None]] = {}
+
+    def offer(self, message: Message) -> None:
+        """Send rows, or close the connection where there is no room."""
+        self.outbox.offer(self._client.written(message))
+
+    async def put(self, message: Message) -> None:
+        """Wait for room and send rows."""
+        text = self._client.written(message)
+        await self.outbox.room()
+        self.outbox.offer(text)
+
+    def tell(self, kind: str, **said: object) -> None:
+        """Send a message without rows."""
+        self.outbox.offer(self._client.notice(kind, told(kind, **said)))
+
+    def catch_up(self, stream: Stream) -> None:
+        """Have history read for the stream, unless it is being read."""
+        running = self._working.get(stream)
+        if stream in self.streams and (running is None or running.done()):
+            self._working[stream] = self._work(stream)
+
+    def ended(self, stream: Stream) -> None:
+        """All of the stream's range was sent."""
+        stream.topic.remove(stream)
+        self._client.ended(stream)
+        self.forget(stream)
+
+    def forget(self, stream: Stream) -> None:
+        """The stream has ended."""
+        self.streams.pop(stream, None)
+        running = self._working.pop(stream, None)
+        if running is not None and running is not asyncio.current_task():
+            running.cancel()
