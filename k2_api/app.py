@@ -54,7 +54,7 @@ def create_app(settings: LakeSettings) -> FastAPI:
         app.include_router(router)
     install_page(app)
     install(app)
-    install_guard(app, Guard(settings.home, GuardSettings.from_environment()))
+    install_guard(app, Guard(settings, GuardSettings.from_environment()))
     describe = app.openapi
     app.openapi = lambda: describe_guard(_with_problems(describe()))  # type: ignore[method-assign]
     return app
@@ -62,7 +62,7 @@ def create_app(settings: LakeSettings) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    app.state.reader = LakeReader(app.state.settings)
+    app.state.reader = LakeReader(app.state.settings, app.state.guard)
     app.state.symbols = Symbols(app.state.reader)
     app.state.candles = CandleReader(app.state.reader, app.state.symbols)
     app.state.lags = Lags(app.state.reader, app.state.settings.home)

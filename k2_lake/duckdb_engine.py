@@ -109,7 +109,7 @@ def bind(
 def _parquet(connection: duckdb.DuckDBPyConnection, source: Files) -> duckdb.DuckDBPyRelation:
     """The rows of local files that all have the same columns."""
     paths = [local_path(p) for p in source.paths]
-    return connection.read_parquet([_literal(p) for p in paths if p is not None])
+    return connection.read_parquet([literal(p) for p in paths if p is not None])
 
 
 def _widened(connection: duckdb.DuckDBPyConnection, source: Files) -> duckdb.DuckDBPyRelation:
@@ -128,7 +128,7 @@ def _widened(connection: duckdb.DuckDBPyConnection, source: Files) -> duckdb.Duc
     return reduce(duckdb.DuckDBPyRelation.union, parts)
 
 
-def _literal(path: str) -> str:
+def literal(path: str) -> str:
     """The path as DuckDB's globbing must be told it, for a folder may be called anything."""
     return re.sub(r"([*?\[])", r"[\1]", path)
 

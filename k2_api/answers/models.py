@@ -235,5 +235,13 @@ class Health(BaseModel):
     status: str = Field(description="ok, or degraded while the tables cannot be read.")
     detail: str | None = Field(description="Why it is degraded.")
     version: str
+    level: Literal["normal", "soft", "graceful", "aggressive", "circuit_break"] = Field(
+        description="How much the API still does; see docs/api-security.md."
+    )
+    switched_off: list[str] = Field(description="What it does not do at this level.")
+    breakers: dict[str, Literal["closed", "open", "half-open"]] = Field(
+        description="By dependency: open is left alone for a while, half-open is being tried."
+    )
+    load: float = Field(description="The share of places for requests that are taken.")
     newest_trade: datetime | None = Field(description="The newest trade time in gold.trades.")
     tables: list[TableHealth]

@@ -94,7 +94,7 @@ def _k2_error(request: Request, error: Exception) -> JSONResponse:
     detail = _CRASHED if answer.status == HTTPStatus.INTERNAL_SERVER_ERROR else str(error)
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.warning("%s: %s", code, _PLACE.sub("…/", str(error)))
-        detail = _OUT_OF_REACH if _PLACE.search(detail) else detail
+        detail = without_places(detail)
     response = _problem(request.url.path, answer.status, code, title, detail)
     if answer.retry:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
@@ -107,6 +107,11 @@ _OUT_OF_REACH = (
     "a part of the tables is missing, damaged or out of reach. Ask again in a moment; if it stays "
     "so, `k2 doctor` on the server names it."
 )
+
+
+def without_places(detail: str) -> str:
+    """The sentence, or another one where it names places of the server."""
+    return _OUT_OF_REACH if _PLACE.search(detail) else detail
 
 
 def _invalid(request: Request, error: Exception) -> JSONResponse:

@@ -5,15 +5,20 @@ Plain ASGI, because each layer of Starlette's convenient middleware costs a task
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from k2_api.answers.problems import refused
+from k2_api.guard.budget import ASKING
 from k2_api.guard.guard import Guard
 from k2_api.guard.headers import Headers, completed, needs_key, safe_headers
+from k2_api.guard.levels import Level
 from k2_api.guard.refusals import Refusal
 from k2_api.guard.sizes import bounded_body, require_short_uri
 
 KEY = "k2.key"
+LIVE = "/v1/live"
 
 
 class Door:
@@ -34,10 +39,10 @@ class Door:
         send = _completing(send, more)
         try:
             receive = await self._let_in(scope, receive, more)
+            with self._place(scope):
+                await self._app(scope, receive, send)
         except Refusal as refusal:
             await refused(scope["path"], refusal)(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
 
     async def _let_in(self, scope: Scope, receive: Receive, more: Headers) -> Receive:
         require_short_uri(scope)
@@ -48,7 +53,18 @@ class Door:
             taken = await self._guard.count(key, scope["path"])
             more += taken.headers()
             scope[KEY] = key
+            ASKING.set(key.id)
+            level = self._guard.levels.level()
+            if level is not Level.NORMAL:
+                more.append((b"k2-level", level.name.lower().encode()))
         return await bounded_body(scope, receive) if scope["type"] == "http" else receive
+
+    def _place(self, scope: Scope) -> AbstractContextManager[None]:
+        """A place for the request; what streams for ever is counted by whom it streams from."""
+        key = scope.get(KEY)
+        if key is None or scope["path"] == LIVE:
+            return nullcontext()
+        return self._guard.places.place(key.id)
 
 
 def _completing(send: Send, more: Headers) -> Send:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from typing import Any
 
+from k2_api.guard.budget import Budget
+from k2_api.guard.dependencies import Breakers
 from k2_api.guard.keys import Key, Keys
+from k2_api.guard.levels import OFF_FROM, Levels, features
+from k2_api.guard.places import Places
 from k2_api.guard.rates import Rates, Taken
 from k2_api.guard.refusals import InvalidKey, MissingKey, RateLimited
 from k2_api.guard.settings import GuardSettings
+from k2_lake.catalog import LakeSettings
 
 BATCH_PATH = "/v1/ohlcv/batch"
 # Guessing 256 bits is hopeless at any rate: this keeps a broken client from filling the log.
@@ -19,10 +24,25 @@ SUBPROTOCOL = "k2.key."
 class Guard:
     """For one event loop: lets requests in, by key and rate."""
 
-    def __init__(self, home: Path, settings: GuardSettings) -> None:
+    def __init__(self, lake: LakeSettings, settings: GuardSettings) -> None:
         self.settings = settings
-        self.keys = Keys(home)
+        self.keys = Keys(lake.home)
         self.rates = Rates(settings.rate_store)
+        self.places = Places()
+        self.budget = Budget(settings.timeout_s, settings.memory)
+        self.breakers = Breakers.of(lake.warehouse)
+        parts = (self.breakers.catalog, self.breakers.store, self.breakers.kafka)
+        self.levels = Levels(*parts, self.places.load)
+
+    def state(self) -> dict[str, Any]:
+        """The level, what is switched off, the breakers, and the share of places that are taken."""
+        level = self.levels.level()
+        return {
+            "level": level.name.lower(),
+            "switched_off": sorted(OFF_FROM.keys() - features(level)),
+            "breakers": self.breakers.states(),
+            "load": round(self.places.load(), 3),
+        }
 
     async def identify(self, headers: Mapping[bytes, bytes], client: str) -> Key:
         """Whose request this is. Raises MissingKey, InvalidKey, RateLimited.

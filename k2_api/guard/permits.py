@@ -13,7 +13,10 @@ from k2_api.guard.refusals import MissingKey, ScopeMissing
 
 
 def permit(connection: HTTPConnection, scope: str) -> None:
-    """Raise ScopeMissing unless the key of this request has ``scope``."""
+    """Raise ScopeMissing unless the key of this request has ``scope``, BreakerOpen while it is off.
+
+    What a scope permits has the name of the scope in ``levels``.
+    """
     key = connection.scope.get(KEY)
     if key is None:
         raise MissingKey(f"{connection.url.path} is for holders of a key.")
@@ -23,6 +26,7 @@ def permit(connection: HTTPConnection, scope: str) -> None:
             f"{', '.join(key.scopes) or 'none'}. Make one that has it: "
             f"`k2 keys create NAME --scope {scope}`."
         )
+    connection.app.state.guard.levels.require(scope)
 
 
 def requires(scope: str) -> Any:

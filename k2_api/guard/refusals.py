@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from k2_market.errors import K2Error
+from k2_market.errors import K2Error, LakeUnavailable
 
 
 class Refusal(K2Error):
@@ -83,7 +83,7 @@ class RateLimited(Refusal):
     title = "Too many requests"
 
 
-class _Later(Refusal):
+class _Later(Refusal, LakeUnavailable):
     status = 503
 
     def __init__(self, detail: str, retry_after_s: int) -> None:

@@ -23,9 +23,12 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from k2_api.guard.database import confined_database
+from k2_api.guard.guard import Guard
+from k2_api.guard.settings import GuardSettings
 from k2_api.reading.pulse import Beat, Pulse
 from k2_lake.catalog import CATALOG_NAME, Lake, LakeSettings
-from k2_lake.duckdb_engine import PRELUDE, bind
+from k2_lake.duckdb_engine import bind
 from k2_lake.engine import Input
 from k2_lake.faults import blames_a_file
 from k2_lake.read_sql import existing_lake, existing_table
@@ -35,7 +38,6 @@ from k2_lake.travel.as_of import AsOf, kept_snapshot, resolve_as_of
 from k2_market.errors import LakeUnavailable, UsageError
 
 KEPT_PLANS = 256
-MEMORY = "1GB"
 
 Row = tuple[object, ...]
 
@@ -74,7 +76,9 @@ def read_from(table: Table | None, at: Pinned | None) -> int | None:
 class LakeReader:
     """Reads the tables; safe to use from several threads. It never writes, nor creates a table."""
 
-    def __init__(self, settings: LakeSettings) -> None:
+    def __init__(self, settings: LakeSettings, guard: Guard | None = None) -> None:
+        self.guard = guard or Guard(settings, GuardSettings())
+        self._budget, self._breakers = self.guard.budget, self.guard.breakers
         self._settings = settings
         self._lock = threading.Lock()
         self._lake: Lake | None = None
@@ -83,8 +87,7 @@ class LakeReader:
         self._numbers = itertools.count()
         self._pulse = Pulse(settings)
         self._seen: tuple[Beat, dict[str, str]] | None = None
-        self._database = duckdb.connect(":memory:", config={"memory_limit": MEMORY})
-        self._database.execute(f"{PRELUDE} set parquet_metadata_cache = true")
+        self._database = confined_database(settings.warehouse, self._budget)
 
     def close(self) -> None:
         """Let go of the database; nothing can be read afterwards."""
@@ -122,7 +125,8 @@ class LakeReader:
             if known in self._plans:
                 self._plans.move_to_end(known)
                 return self._plans[known]
-        files = planned(table, schema, where, at)
+        with self._breakers.store.guarding():
+            files = planned(table, schema, where, at)
         with self._lock:
             self._plans[known] = files
             if len(self._plans) > KEPT_PLANS:
@@ -161,19 +165,14 @@ class LakeReader:
         names = {name: f"{name}_{number}" for name in inputs}
         io = of.io if of is not None and isinstance(of.io, PyArrowFileIO) else None
         cursor = self._database.cursor()
+        store = self._breakers.store
         try:
-            for name, source in inputs.items():
-                bind(cursor, names[name], source, io)
-            yield cursor, names
-            for name in names.values():
-                cursor.execute(f"drop view if exists {name}")
-        except (duckdb.Error, OSError) as error:
-            if isinstance(error, duckdb.Error) and not blames_a_file(error):
-                raise
-            raise LakeUnavailable(
-                "a data file cannot be read; it may just have been replaced. Ask again; if it "
-                "stays so, `k2 doctor` names the file."
-            ) from error
+            with self._budget.spent_on(cursor), store.guarding(), _reading_files():
+                for name, source in inputs.items():
+                    bind(cursor, names[name], source, io)
+                yield cursor, names
+                for name in names.values():
+                    cursor.execute(f"drop view if exists {name}")
         finally:
             cursor.close()
 
@@ -181,7 +180,8 @@ class LakeReader:
         known = self._tables.get(name)
         if known is not None and known.metadata_location == location:
             return known
-        table = existing_table(self._opened(), name)
+        with self._breakers.store.guarding():
+            table = existing_table(self._opened(), name)
         if table is None:
             raise LakeUnavailable(f"{name} has just been dropped. Ask again.")
         self._tables[name] = table
@@ -202,8 +202,9 @@ class LakeReader:
             IcebergTables.table_name,
             IcebergTables.metadata_location,
         ).where(IcebergTables.catalog_name == CATALOG_NAME)
+        lake = self._opened()
         try:
-            with Session(self._opened().catalog.engine) as session:
+            with self._breakers.catalog.guarding(), Session(lake.catalog.engine) as session:
                 rows = session.execute(wanted).all()
         except SQLAlchemyError as error:
             raise LakeUnavailable(
@@ -219,3 +220,17 @@ class LakeReader:
                 except UsageError as error:
                     raise LakeUnavailable("the lake has not been made yet: no catalog.") from error
             return self._lake
+
+
+@contextmanager
+def _reading_files() -> Iterator[None]:
+    """Run a statement over data files. Raises LakeUnavailable where one of them is to blame."""
+    try:
+        yield
+    except (duckdb.Error, OSError) as error:
+        if isinstance(error, duckdb.Error) and not blames_a_file(error):
+            raise
+        raise LakeUnavailable(
+            "a data file cannot be read; it may just have been replaced. Ask again; if it "
+            "stays so, `k2 doctor` names the file."
+        ) from error

@@ -10,6 +10,8 @@ from fastapi.responses import Response
 
 from k2_api.answers.models import Alive, Health
 from k2_api.answers.pages import answer
+from k2_api.answers.problems import without_places
+from k2_api.guard.guard import Guard
 from k2_api.guard.permits import requires
 from k2_api.reading.state import table_states
 from k2_api.routes.sources import PROBLEMS, reader_of, symbols_of
@@ -35,13 +37,21 @@ def ready(request: Request) -> Response:
 @router.get("/health", response_model=Health, dependencies=[requires("state")])
 def health(request: Request) -> Response:
     """What the API sees of the tables, and how it is. Always 200 while it lives."""
-    found: dict[str, Any] = {"status": "ok", "detail": None, "version": version("k2-market-data")}
+    guard: Guard = request.app.state.guard
+    found: dict[str, Any] = {
+        "status": "ok",
+        "detail": None,
+        "version": version("k2-market-data"),
+        **guard.state(),
+    }
     try:
         newest = symbols_of(request).listing().newest
         lags = request.app.state.lags.by_table()
         tables = table_states(reader_of(request), list(TABLES), lags)
     except LakeUnavailable as error:
-        found.update(status="degraded", detail=str(error), newest_trade=None, tables=[])
+        found.update(
+            status="degraded", detail=without_places(str(error)), newest_trade=None, tables=[]
+        )
     else:
         found.update(newest_trade=newest, tables=tables)
     return answer(found)

@@ -26,6 +26,7 @@ class Freshness:
 
 
 OFF = Freshness("off")
+SWITCHED_OFF = Freshness("down", None, "the tail is switched off while the API has too much to do")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pyiceberg.table import Table
 
 from k2_api.reading.reader import LakeReader
 from k2_api.tail.following import Following
-from k2_api.tail.freshness import OFF, Freshness, Standing, freshness
+from k2_api.tail.freshness import OFF, SWITCHED_OFF, Freshness, Standing, freshness
 from k2_api.tail.seams import Seams
 from k2_api.tail.strand import Strand
 from k2_api.tail.view import TailView, opened_view
@@ -44,7 +44,7 @@ class Tail:
     """
 
     def __init__(self, reader: LakeReader, kafka: Callable[[], KafkaSettings | None]) -> None:
-        self._kafka = kafka
+        self._kafka, self._guard = kafka, reader.guard
         self._is_off = True
         self._seams = {kind: Seams(reader, kind) for kind in Kind}
         self._listeners: tuple[Listener, ...] = ()
@@ -92,6 +92,8 @@ class Tail:
         """What that state of the table lacks, of these exchanges or all, fixed as it is now."""
         if self._is_off:
             return TailView(kind, OFF, {}, Retained())
+        if not self._guard.levels.allows("tail"):
+            return TailView(kind, SWITCHED_OFF, {}, Retained())
         names = EXCHANGES if exchanges is None else exchanges
         joints = self._seams[kind].of(table)
         held = {e: self._strands[kind, e].held for e in names}
@@ -145,11 +147,16 @@ class Tail:
             return
         with TopicsFollower(settings) as follower:
             following = Following(follower, self._seams, self._strands, embedded=settings.embedded)
+            with self._guard.breakers.kafka.guarding():
+                self._go_on(following)
             while not self._stopped.is_set():
                 if following.is_time_to_look and self._kafka() != settings:
                     return
-                for kind, rows in following.go_on(self._stopped):
-                    self._tell(kind, rows)
+                self._go_on(following)
+
+    def _go_on(self, following: Following) -> None:
+        for kind, rows in following.go_on(self._stopped):
+            self._tell(kind, rows)
 
     def _tell(self, kind: Kind, rows: pa.Table) -> None:
         for listener in self._listeners:

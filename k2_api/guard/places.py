@@ -1,0 +1,61 @@
+"""How many requests are in work at once, of all keys and of each.
+
+A request that finds no place is refused at once, because a queue that grows answers nobody in time.
+A key never gets all places: who asks too much at once slows down nobody but itself.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from k2_api.guard.refusals import Overloaded
+
+PLACES, OF_A_KEY = 200, 100
+RETRY_S = 1
+AVERAGED_OVER_S = 2.0
+
+
+class Places:
+    """Counts requests in work. For one event loop, but ``load`` may be asked from any thread."""
+
+    def __init__(self, places: int = PLACES, of_a_key: int = OF_A_KEY) -> None:
+        self._places, self._of_a_key = places, of_a_key
+        self._taken: Counter[str] = Counter()
+        self._total = 0
+        self._average, self._at = 0.0, time.monotonic()
+
+    @contextmanager
+    def place(self, key: str) -> Iterator[None]:
+        """A place for a request of ``key`` while it is in work. Raises Overloaded."""
+        if self._total >= self._places or self._taken[key] >= self._of_a_key:
+            whose = "the API works" if self._total >= self._places else "you have the API work"
+            raise Overloaded(
+                f"{whose} on {self._total} requests at once, which is all that it does. "
+                "Ask again in a moment, and less at once.",
+                RETRY_S,
+            )
+        self._count(key, 1)
+        try:
+            yield
+        finally:
+            self._count(key, -1)
+
+    def load(self) -> float:
+        """The share of places that are taken, averaged over some seconds."""
+        return self._settled(time.monotonic()) / self._places
+
+    def _count(self, key: str, by: int) -> None:
+        now = time.monotonic()
+        self._average, self._at = self._settled(now), now
+        self._total += by
+        self._taken[key] += by
+        if not self._taken[key]:
+            del self._taken[key]
+
+    def _settled(self, now: float) -> float:
+        share = math.exp((self._at - now) / AVERAGED_OVER_S)
+        return self._average * share + self._total * (1 - share)
