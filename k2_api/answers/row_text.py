@@ -52,6 +52,13 @@ def lines(batches: Iterable[pa.RecordBatch], row: str) -> Iterator[memoryview]:
         cursor.close()
 
 
+def json_texts(rows: pa.Table) -> list[str]:
+    """Each row as one JSON object."""
+    made = b"".join(lines(rows.to_batches(), row_json(rows.schema)))
+    # A line has no newline within: JSON writes it as \\n.
+    return made.decode().split("\n")[:-1]
+
+
 def _text(column: pa.Array[pa.StringScalar]) -> memoryview:
     """The texts behind one another: Arrow holds them so, and nothing needs to be copied."""
     _, offsets, text = column.buffers()

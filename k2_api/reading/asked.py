@@ -11,6 +11,7 @@ from pyiceberg.table import Table
 
 from k2_api.questions import cursor as cursors
 from k2_api.questions.parameters import Parameters, names
+from k2_api.reading.current import NOTHING_NEWER, Newer
 from k2_api.reading.datasets import Dataset
 from k2_api.reading.reader import LakeReader, Pinned, pinned
 from k2_api.reading.symbols import Listing, Symbols, require_exchange
@@ -47,6 +48,8 @@ class Asked:
     newest_day: date | None = None
     tail: TailView | None = None
     """What the table may lack; None where it was asked for as it was, or has no tail."""
+    newer: Newer = NOTHING_NEWER
+    """Candles in the place of stored ones that do not hold any more."""
 
     @property
     def one_instrument(self) -> bool:

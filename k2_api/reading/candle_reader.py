@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import cast
+
 from k2_api.questions.candles import CandleParameters
 from k2_api.reading.asked import Asked, ask
 from k2_api.reading.candle_files import CandleFiles
 from k2_api.reading.candle_set import CANDLE_ROW, CandleSet, candle_set
 from k2_api.reading.candles import candle_page, cursor_behind
+from k2_api.reading.current import NewerCandles
 from k2_api.reading.hot import HotDays
 from k2_api.reading.pulse import Beat
 from k2_api.reading.queries import Page
@@ -17,8 +21,10 @@ from k2_api.reading.symbols import Symbols
 class CandleReader:
     """What is asked of candles and the page of it; safe to use from several threads."""
 
-    def __init__(self, reader: LakeReader, symbols: Symbols) -> None:
-        self._reader, self._symbols = reader, symbols
+    def __init__(
+        self, reader: LakeReader, symbols: Symbols, newer: NewerCandles | None = None
+    ) -> None:
+        self._reader, self._symbols, self._newer = reader, symbols, newer
         self._files = CandleFiles(reader)
         self._hot = HotDays(reader, self._files)
         # By timeframe, the state of the catalog in which all that a page needs was looked up.
@@ -32,12 +38,20 @@ class CandleReader:
         beat = self._reader.beat()
         if beat is None or self._looked_up.get(timeframe) != beat or not _plain(said):
             return None
-        return self._from_memory(self._ask(timeframe, said), said.limit, load=False)
+        asked = self._ask(timeframe, said)
+        if self._newer is not None:
+            newer = self._newer.at_hand(_source(asked), asked.table)
+            if newer is None:
+                return None
+            asked = replace(asked, newer=newer)
+        return self._from_memory(asked, said.limit, load=False)
 
     def page(self, timeframe: str, said: CandleParameters) -> tuple[Asked, Page]:
         """The page. Raises UsageError, UnknownName, TooLarge, LakeUnavailable."""
         beat = self._reader.beat()
         asked = self._ask(timeframe, said)
+        if self._newer is not None and asked.at is None:
+            asked = replace(asked, newer=self._newer.of(_source(asked), asked.table))
         found = self._from_memory(asked, said.limit, load=True) if _plain(said) else None
         if found is not None and beat is not None:
             self._looked_up[timeframe] = beat
@@ -58,6 +72,10 @@ class CandleReader:
         behind = cursor_behind(asked, (*key, found.starts[limit - 1])) if more else None
         snapshot = read_from(asked.table, asked.at)
         return asked, Page(found.rows[:limit], snapshot, asked.start, asked.end, behind)
+
+
+def _source(asked: Asked) -> str:
+    return cast("CandleSet", asked.dataset).source.name
 
 
 def _plain(said: CandleParameters) -> bool:

@@ -1,14 +1,12 @@
 """The candles that can be asked for: which windows, and the stored table that they are made from.
 
-A row has one field more than the table: ``final``. It is true once a trade of the exchange is in
-the table that belongs to a later stored window, so that the window is over; a trade that comes late
-changes it nevertheless, as it changes the table.
+A row has one field more than the table: ``final`` (see there).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cached_property
 from math import ceil
 
@@ -96,6 +94,11 @@ def _reach(windows: Grain, said: CandleParameters) -> tuple[int, int]:
     last = min(end or now, now)
     first = min(start or EPOCH, last)
     return micros(first), micros(last) + windows.micros
+
+
+def day_of(us: int) -> date:
+    """The UTC day of an instant in microseconds."""
+    return (EPOCH + us * US).date()
 
 
 def micros(at: datetime) -> int:

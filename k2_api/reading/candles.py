@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, cast
+from typing import cast
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from k2_api.answers.row_text import lines, row_json
+from k2_api.answers.row_text import json_texts
 from k2_api.questions import cursor as cursors
 from k2_api.questions.timeframes import EPOCH, US
 from k2_api.reading.asked import Asked
-from k2_api.reading.candle_files import CandleFiles, Held
+from k2_api.reading.candle_files import CandleFiles
 from k2_api.reading.candle_set import CandleSet, micros
 from k2_api.reading.consolidated import consolidated_rows
+from k2_api.reading.current import Key, keys_of
 from k2_api.reading.derived import derived_rows
-from k2_api.reading.fill import Key, keys_of, with_empty
+from k2_api.reading.fill import with_empty
+from k2_api.reading.final import finals
 from k2_api.reading.queries import Page, parts
 from k2_api.reading.reader import LakeReader, read_from
 from k2_api.reading.statements import condition, ordered, plan
@@ -30,7 +31,7 @@ def candle_page(reader: LakeReader, held: CandleFiles, asked: Asked, limit: int)
     more = found.num_rows > limit
     rows = found.slice(0, limit)
     return Page(
-        texts(rows.select(asked.fields)),
+        json_texts(rows.select(asked.fields)),
         read_from(asked.table, asked.at),
         asked.start,
         asked.end,
@@ -42,8 +43,8 @@ def candles(reader: LakeReader, held: CandleFiles, asked: Asked, limit: int) -> 
     """At most ``limit`` rows of the question behind ``asked.after``, of the dataset's record."""
     dataset = cast("CandleSet", asked.dataset)
     rows = _filled(reader, asked, limit) if dataset.filled else traded(reader, asked, limit)
-    finals = _finals(rows, held.of(dataset.table, asked.table, asked.at), asked)
-    columns = {**{name: rows[name] for name in rows.column_names}, "final": finals}
+    is_final = finals(rows, held.of(dataset.table, asked.table, asked.at), asked)
+    columns = {**{name: rows[name] for name in rows.column_names}, "final": pa.array(is_final)}
     names = dataset.record.columns
     return pa.table([columns[name] for name in names], names=names).cast(dataset.record.schema)
 
@@ -63,18 +64,13 @@ def stored_rows(reader: LakeReader, asked: Asked, limit: int) -> pa.Table:
     found = CANDLE.schema.empty_table()
     for part in parts(asked):
         where, values = condition(part)
-        sql = f"select * from {{rows}} where {where} order by {ordered(part)} limit $limit"
-        files = {"rows": plan(reader, part)}
-        found = reader.arrow(sql, files, {**values, "limit": limit}, asked.table)
+        rows = f"select * from {asked.newer.source()} where {where}"
+        sql = f"{rows} order by {ordered(part)} limit $limit"
+        inputs = asked.newer.inputs(plan(reader, part))
+        found = reader.arrow(sql, inputs, {**values, "limit": limit}, asked.table)
         if found.num_rows >= limit:
             break
     return found.select(CANDLE.columns).cast(CANDLE.schema)
-
-
-def texts(rows: pa.Table) -> list[str]:
-    """The rows as JSON."""
-    made = b"".join(lines(rows.to_batches(), row_json(rows.schema)))
-    return made.decode().split("\n")[:-1]
 
 
 def cursor_behind(asked: Asked, key: Key) -> str:
@@ -109,13 +105,3 @@ def _key(asked: Asked) -> Key | None:
         return None
     exchange, symbol, at = asked.after
     return str(exchange), str(symbol), micros(cast("datetime", at))
-
-
-def _finals(rows: pa.Table, held: Held, asked: Asked) -> Any:
-    """Whether each window ends before the newest stored window with trades begins."""
-    ends = rows["window_end"].cast(pa.int64())
-    if cast("CandleSet", asked.dataset).consolidated:
-        until = min(map(held.over, asked.exchanges or held.exchanges), default=0)
-        return pc.less_equal(ends, pa.scalar(until, pa.int64()))
-    names: list[Any] = rows["exchange"].to_pylist()
-    return pc.less_equal(ends, pa.array(map(held.over, names), pa.int64()))

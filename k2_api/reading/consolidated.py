@@ -86,7 +86,7 @@ def _of_symbol(reader: LakeReader, asked: Asked, limit: int) -> pa.Table:
     for part in parts(within, files, limit):
         require_bounded(part, files)
         made = rollup(part)
-        each = reader.arrow(made.sql, {"rows": files}, made.values, asked.table)
+        each = reader.arrow(made.sql, asked.newer.inputs(files), made.values, asked.table)
         found = _together(reader, part, each)
         if found.num_rows >= limit:
             break

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import cast
 
 import pyarrow as pa
@@ -76,10 +76,10 @@ def aligned(asked: Asked) -> Asked:
 
 def parts(asked: Asked, files: Files, limit: int) -> Iterator[Part]:
     """The question with a range that is closed; or of one instrument, ever more of its windows."""
-    if not files.files:
-        return
     grain = windows_of(asked)
     low, high = _reach(asked, files)
+    if low >= high:
+        return
     if len(asked.symbols) != 1 or not (len(asked.exchanges) == 1 or _set(asked).consolidated):
         yield _between(asked, low, high)
         return
@@ -118,7 +118,7 @@ def require_bounded(part: Part, files: Files) -> None:
 def rollup(part: Part) -> Rollup:
     """The candles of whole windows from the stored ones in ``{rows}`` that the question takes."""
     where, values = condition(replace(part.asked, after=None))
-    source = f"(select * from {{rows}} where {where})"
+    source = f"(select * from {part.asked.newer.source()} where {where})"
     grain = windows_of(part.asked)
     if not isinstance(grain, LocalGrain):
         begun = f"unix_micros(window_start) - {grain.offset // US}"
@@ -146,13 +146,16 @@ def _page(reader: LakeReader, part: Part, files: Files, limit: int) -> pa.Table:
     behind, key = condition(replace(asked, exchanges=(), symbols=(), start=None, end=None))
     sql = f"select * from ({made.sql}) where {behind} order by {ordered(asked)} limit $limit"
     values = {**made.values, **key, "limit": limit}
-    return reader.arrow(sql, {"rows": files}, values, asked.table)
+    return reader.arrow(sql, asked.newer.inputs(files), values, asked.table)
 
 
 def _reach(asked: Asked, files: Files) -> tuple[int, int]:
     """From where to where there can be windows, by the days of the files."""
     grain = windows_of(asked)
-    days = [day_of_file(f) for f in files.files]
+    newer: list[date] = asked.newer.rows["window_date"].unique().to_pylist()  # type: ignore[assignment]
+    days = [*(day_of_file(f) for f in files.files), *newer]
+    if not days:
+        return 0, 0
     low = grain.floor(micros(day_bounds(min(days))[0]))
     high = grain.ceil(micros(day_bounds(max(days))[1]))
     if asked.start is not None:

@@ -15,22 +15,10 @@ import pyarrow.compute as pc
 
 from k2_api.questions.timeframes import Grain
 from k2_api.reading.candle_set import NOT_FILLED
+from k2_api.reading.current import Key, keys_of
 
 _CLOSES = ("open", "high", "low", "vwap")
 _SUMS = ("volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume", "trade_count")
-
-# Exchange, symbol and the start of the window in microseconds.
-Key = tuple[str, str, int]
-
-
-def keys_of(rows: pa.Table) -> list[Key]:
-    """The keys of the candles, in their order."""
-    columns: list[list[Any]] = [
-        rows["exchange"].to_pylist(),
-        rows["symbol"].to_pylist(),
-        rows["window_start"].cast(pa.int64()).to_pylist(),
-    ]
-    return list(zip(*columns, strict=True))
 
 
 def with_empty(

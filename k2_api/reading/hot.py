@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import cast
 
-from k2_api.questions.timeframes import EPOCH, US
 from k2_api.reading.asked import Asked
 from k2_api.reading.candle_files import CandleFiles, Held
-from k2_api.reading.candle_set import CANDLE_ROW, CandleSet, micros
+from k2_api.reading.candle_set import CANDLE_ROW, CandleSet, day_of, micros
+from k2_api.reading.current import Replacement
+from k2_api.reading.final import final_starts
 from k2_api.reading.reader import LakeReader, Row
 from k2_api.reading.statements import row_json
 
@@ -86,6 +87,19 @@ class HotDays:
         Without ``load`` nothing is read, and None means as well that something is not in memory.
         """
         held = self._held.of(asked.dataset.table, asked.table, asked.at)
+        newer = asked.newer.texts.get((asked.exchanges[0], asked.symbols[0])) or Replacement()
+        # Of the stored rows so many more as may have to give way.
+        found = self._stored(asked, held, limit + len(newer.starts), load=load)
+        if found is None:
+            return None
+        stored = zip(found.starts, _told(found, held, asked), strict=True)
+        rows = {start: row for start, row in stored if start not in newer.starts}
+        low, high = _range(asked)
+        rows |= {start: row for start, row in newer.rows.items() if low <= start < high}
+        starts = sorted(rows, reverse=asked.descending)[:limit] if newer.starts else list(rows)
+        return Found(starts, [rows[start] for start in starts])
+
+    def _stored(self, asked: Asked, held: Held, limit: int, *, load: bool) -> Found | None:
         if asked.exchanges[0] not in held.exchanges:
             return Found([], [])
         page = _Page(asked, held, limit)
@@ -99,7 +113,7 @@ class HotDays:
                 day = self._known(page, n) or Day([], [])
             if page.take(day):
                 break
-        return Found(page.starts, page.texts())
+        return Found(page.starts, page.rows)
 
     def _known(self, page: _Page, n: int) -> Day | None:
         key = page.key(n)
@@ -116,8 +130,9 @@ class HotDays:
         with self._lock:
             for m in missing:
                 day = by_day.get(page.of.days[m], Day([], []))
+                known = self._days.pop(page.key(m), None)
                 self._days[page.key(m)] = day
-                self._bytes += day.size
+                self._bytes += day.size - (0 if known is None else known.size)
             while self._bytes > self._most:
                 self._bytes -= self._days.popitem(last=False)[1].size
         return 1 + sum(len(day.rows) for day in by_day.values())
@@ -137,8 +152,8 @@ class _Page:
     @property
     def order(self) -> range:
         """The numbers of the days that may have rows, in the order of the page."""
-        first = bisect_left(self.of.days, _day(self.low))
-        last = bisect_right(self.of.days, _day(self.high - 1))
+        first = bisect_left(self.of.days, day_of(self.low))
+        last = bisect_right(self.of.days, day_of(self.high - 1))
         return range(last - 1, first - 1, -1) if self.asked.descending else range(first, last)
 
     def key(self, n: int) -> DayKey:
@@ -184,15 +199,13 @@ class _Page:
             for day, rows in _by_day(found).items()
         }
 
-    def texts(self) -> list[str]:
-        """The rows; they are kept as if all windows were over."""
-        newest = self.of.over - self.length
-        if not self.starts or max(self.starts[0], self.starts[-1]) <= newest:
-            return self.rows
-        return [
-            row if start <= newest else row.removesuffix(_FINAL) + _NOT_FINAL
-            for start, row in zip(self.starts, self.rows, strict=True)
-        ]
+
+def _told(found: Found, held: Held, asked: Asked) -> list[str]:
+    """The rows with what is final; they are kept as if all windows were."""
+    return [
+        row if final else row.removesuffix(_FINAL) + _NOT_FINAL
+        for row, final in zip(found.rows, final_starts(found.starts, held, asked), strict=True)
+    ]
 
 
 def _by_day(found: Sequence[Row]) -> dict[date, list[Row]]:
@@ -210,7 +223,3 @@ def _range(asked: Asked) -> tuple[int, int]:
         return low, high
     at = micros(cast("datetime", asked.after[2]))
     return (low, min(high, at)) if asked.descending else (max(low, at + 1), high)
-
-
-def _day(us: int) -> date:
-    return (EPOCH + us * US).date()
