@@ -15,12 +15,14 @@ const NO_LIBRARY =
   "The chart library is not there, so candles come as a table: run deploy/chart/fetch.sh in the folder of K2, then load this page again.";
 
 const AGAIN_MS = 5_000;
+const OTHERS_MS = 30_000;
 
 const drawing = { chart: null, asTable: false };
 let instruments = [];
 let chosen = fromAddress();
 let view = null;
 let again = null;
+let others = null;
 
 const search = new SymbolSearch((one) => choose({ exchange: one.exchange, symbol: one.symbol }));
 
@@ -38,6 +40,7 @@ async function begin() {
 // Ask which instruments there are, and show the nearest to what was chosen.
 async function load() {
   clearTimeout(again);
+  clearInterval(others);
   try {
     instruments = (await ask("v1/symbols")).data;
   } catch (error) {
@@ -52,6 +55,16 @@ async function load() {
   }
   offerExchanges();
   choose({});
+  others = setInterval(lookForOthers, OTHERS_MS);
+}
+
+// Instruments that have appeared since. That asking failed is told by what is looked at.
+async function lookForOthers() {
+  const answer = await ask("v1/symbols").catch(() => null);
+  if (answer === null) return;
+  instruments = answer.data;
+  offerExchanges();
+  search.know(instruments);
 }
 
 // Look at something else; parts that are not given stay as they are.
@@ -98,8 +111,11 @@ const radios = () => [...byId("timeframes").querySelectorAll("input")];
 
 function offerExchanges() {
   const names = [...new Set(instruments.map((one) => one.exchange))];
-  byId("exchange").replaceChildren(...names.map((name) => element("option", { value: name }, name)));
-  byId("exchange").disabled = false;
+  const list = byId("exchange");
+  if (names.join() === [...list.options].map((option) => option.value).join()) return;
+  list.replaceChildren(...names.map((name) => element("option", { value: name }, name)));
+  list.value = chosen.exchange;
+  list.disabled = false;
 }
 
 function installControls() {

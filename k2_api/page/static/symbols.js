@@ -23,10 +23,15 @@ export class SymbolSearch {
   }
 
   offer(instruments, chosen) {
-    this.instruments = instruments;
+    this.know(instruments);
     this.chosen = chosen;
-    this.input.disabled = instruments.length === 0;
-    this.input.value = chosen?.symbol ?? "";
+    this.input.disabled = false;
+    this.input.value = chosen.symbol;
+  }
+
+  // What can be found from now on; a list that is open stays as it is.
+  know(instruments) {
+    this.instruments = instruments;
   }
 
   focus() {

@@ -60,6 +60,20 @@ def test_what_is_not_there_is_a_problem_like_everywhere(client: TestClient) -> N
         assert (response.status_code, response.json()["code"]) == (404, "not_found"), path
 
 
+@pytest.mark.chart
+def test_the_chart_library_comes_with_its_licence_and_its_maker_is_named(
+    client: TestClient,
+) -> None:
+    notice = "TradingView Lightweight Charts\u2122 v4.1.3"
+    library = client.get("/page/vendor/lightweight-charts.js")
+    assert notice in library.text[:300]
+    assert library.headers["content-security-policy"] == POLICY
+    licence = client.get("/page/vendor/LICENSE").text
+    assert notice in licence
+    assert "TERMS AND CONDITIONS FOR USE, REPRODUCTION, AND DISTRIBUTION" in licence
+    assert 'href="https://www.tradingview.com/"' in client.get("/").text
+
+
 def test_the_page_is_told_where_dagster_is(client: TestClient) -> None:
     settings = client.get("/page/settings.json").json()
     assert settings["dagster"] is None
