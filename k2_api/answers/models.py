@@ -193,12 +193,18 @@ class TableHealth(BaseModel):
     slo_seconds: int | None = Field(description="How far it may be behind; null for no limit.")
 
 
-class Stats(BaseModel):
-    """How much there is, of what, and how fresh it is."""
+class Figures(BaseModel):
+    """Figures of the whole."""
 
     instruments: list[InstrumentStats] = Field(description="Instruments that have trades.")
     tables: list[TableHealth] = Field(description="Every table of the lake.")
     newest_trade: datetime | None = Field(description="The newest trade time in gold.trades.")
+
+
+class Stats(BaseModel):
+    """How much there is, of what, and how fresh it is."""
+
+    data: Figures
 
 
 class Summary(BaseModel):

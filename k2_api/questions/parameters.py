@@ -169,6 +169,12 @@ class ListingParameters(BaseModel):
         return names("exchange", self.exchange)
 
 
+class NoParameters(BaseModel):
+    """Nothing to say: a parameter is refused here too, not ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 class SnapshotParameters(BaseModel):
     """The parameters of the list of snapshots."""
 

@@ -13,6 +13,7 @@ from k2_api.guard.permits import requires
 from k2_api.questions.parameters import (
     InstrumentParameters,
     ListingParameters,
+    NoParameters,
     SnapshotParameters,
 )
 from k2_api.reading.datasets import INSTRUMENTS
@@ -59,8 +60,8 @@ def snapshots(request: Request, said: Annotated[SnapshotParameters, Query()]) ->
     return pages.answer({"data": kept_states(reader_of(request), said.table, said.limit)})
 
 
-@router.get("/stats", response_model=Stats, responses={503: PROBLEMS[503]})
-def stats(request: Request) -> Response:
+@router.get("/stats", response_model=Stats, responses={n: PROBLEMS[n] for n in (422, 503)})
+def stats(request: Request, _: Annotated[NoParameters, Query()]) -> Response:
     """How much there is of what, and how far each table is behind its feed."""
     listing = symbols_of(request).listing()
     tables = table_states(reader_of(request), list(TABLES), request.app.state.lags.by_table())
