@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from k2_api.answers.problems import Problem
 from k2_api.reading.candle_set import FILLED_ROW
 from k2_market.conditions import DAY_CONDITION
 from k2_market.klines import RECONCILIATION
@@ -122,6 +123,50 @@ Conditions = page_model(DAY_CONDITION, "exchange, symbol, kind and day")
 Reconciliations = page_model(RECONCILIATION, "exchange, symbol, timeframe and window_start")
 Rejections = page_model(REJECTED, "exchange, kind and place in Kafka")
 Instruments = page_model(INSTRUMENT, "exchange, symbol and valid_from", InstrumentsMeta)
+
+
+class CandleProblem(BaseModel):
+    """Why a question of a batch has no answer."""
+
+    problem: Problem
+
+
+class CandleBatchMeta(BaseModel):
+    """What the answers of a batch were read from."""
+
+    snapshots: dict[str, str | None] = Field(description="By table, the snapshot as text.")
+
+
+class CandleBatchAnswer(BaseModel):
+    """The answers of a batch, in the order of its requests."""
+
+    data: list[Candles | CandleProblem]  # type: ignore[valid-type]
+    meta: CandleBatchMeta
+
+
+class FrameHealth(BaseModel):
+    """How far the stored candles of a timeframe are."""
+
+    newest_window: datetime | None = Field(description="Start of the newest window with trades.")
+    final_until: datetime | None = Field(description="Windows that end by then are final.")
+    lag_seconds: float | None = Field(description="How late the table is; null: not measured.")
+    slo_seconds: int | None = Field(description="How late it may be.")
+
+
+class InstrumentHealth(BaseModel):
+    """How far the candles of an instrument are."""
+
+    exchange: str
+    symbol: str
+    timeframes: dict[str, FrameHealth] = Field(description="By stored timeframe.")
+    open_gaps: int = Field(description="Gaps that are open, see /v1/gaps.")
+    missing_trades: int = Field(description="Raw trades that are missing in them.")
+
+
+class CandleHealth(BaseModel):
+    """How far the candles of every instrument are, by exchange and symbol."""
+
+    data: list[InstrumentHealth]
 
 
 class SymbolRow(BaseModel):

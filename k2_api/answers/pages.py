@@ -12,6 +12,11 @@ from k2_api.reading.queries import Page
 
 def page_answer(asked: Asked, said: Parameters, found: Page, **more: object) -> Response:
     """The page and what it was read from; ``more`` goes into its meta."""
+    return Response(page_json(asked, said, found, **more), media_type="application/json")
+
+
+def page_json(asked: Asked, said: Parameters, found: Page, **more: object) -> bytes:
+    """The same as JSON, to stand alone or inside of another answer."""
     meta = {
         "table": asked.dataset.table,
         "snapshot_id": text(found.snapshot_id),
@@ -23,8 +28,8 @@ def page_answer(asked: Asked, said: Parameters, found: Page, **more: object) -> 
         "freshness": None if asked.tail is None else asked.tail.freshness,
         **more,
     }
-    body = f'{{"data":[{",".join(found.rows)}],"meta":'.encode() + msgspec.json.encode(meta) + b"}"
-    return Response(body, media_type="application/json")
+    rows = ",".join(found.rows)
+    return f'{{"data":[{rows}],"meta":'.encode() + msgspec.json.encode(meta) + b"}"
 
 
 def answer(value: object) -> Response:

@@ -86,8 +86,11 @@ def _refused(request: Request, error: Exception) -> JSONResponse:
     return refused(request.url.path, cast("Refusal", error))
 
 
-def _k2_error(request: Request, error: Exception) -> JSONResponse:
-    answer = next(a for kind, a in ANSWERS if isinstance(error, kind))
+def problem_of(path: str, error: K2Error) -> Problem:
+    """What became of a question at ``path`` that met this error."""
+    if isinstance(error, Refusal):
+        return _told(path, error.status, error.code, error.title, str(error))
+    answer = _answer(error)
     code, title = answer.code, answer.title
     if isinstance(error, UnknownName):
         code, title = f"unknown_{error.kind}", f"Unknown {error.kind}"
@@ -95,8 +98,17 @@ def _k2_error(request: Request, error: Exception) -> JSONResponse:
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.warning("%s: %s", code, _PLACE.sub("…/", str(error)))
         detail = without_places(detail)
-    response = _problem(request.url.path, answer.status, code, title, detail)
-    if answer.retry:
+    return _told(path, answer.status, code, title, detail)
+
+
+def _answer(error: K2Error) -> Answer:
+    return next(a for kind, a in ANSWERS if isinstance(error, kind))
+
+
+def _k2_error(request: Request, raised: Exception) -> JSONResponse:
+    error = cast("K2Error", raised)
+    response = _sent(problem_of(request.url.path, error))
+    if _answer(error).retry:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response
 
@@ -150,14 +162,14 @@ def _crash(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
 
 
 def _problem(path: str, status: int, code: str, title: str, detail: str) -> JSONResponse:
-    body = Problem(
-        type=f"urn:k2:problem:{code}",
-        title=title,
-        status=status,
-        detail=detail,
-        code=code,
-        instance=path,
-    )
-    return JSONResponse(
-        body.model_dump(), status, {"Cache-Control": "no-store"}, media_type=CONTENT_TYPE
-    )
+    return _sent(_told(path, status, code, title, detail))
+
+
+def _told(path: str, status: int, code: str, title: str, detail: str) -> Problem:
+    kind = f"urn:k2:problem:{code}"
+    return Problem(type=kind, title=title, status=status, detail=detail, code=code, instance=path)
+
+
+def _sent(problem: Problem) -> JSONResponse:
+    headers = {"Cache-Control": "no-store"}
+    return JSONResponse(problem.model_dump(), problem.status, headers, media_type=CONTENT_TYPE)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 from k2_api.questions.candles import CandleParameters
 from k2_api.reading.asked import Asked, ask
 from k2_api.reading.candle_files import CandleFiles
+from k2_api.reading.candle_health import candle_health
 from k2_api.reading.candle_set import CANDLE_ROW, CandleSet, candle_set
 from k2_api.reading.candles import candle_page, cursor_behind
 from k2_api.reading.current import NewerCandles
@@ -16,6 +18,7 @@ from k2_api.reading.pulse import Beat
 from k2_api.reading.queries import Page
 from k2_api.reading.reader import LakeReader, read_from
 from k2_api.reading.symbols import Symbols
+from k2_lake.quality.freshness import Freshness
 
 
 class CandleReader:
@@ -56,6 +59,10 @@ class CandleReader:
         if found is not None and beat is not None:
             self._looked_up[timeframe] = beat
         return found or (asked, candle_page(self._reader, self._files, asked, said.limit))
+
+    def health(self, lags: Mapping[str, Freshness]) -> list[dict[str, Any]]:
+        """How far the candles of each instrument are. Raises LakeUnavailable."""
+        return candle_health(self._reader, self._files, self._symbols.listing(), lags)
 
     def _ask(self, timeframe: str, said: CandleParameters) -> Asked:
         return ask(self._reader, self._symbols, candle_set(timeframe, said), said)

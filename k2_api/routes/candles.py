@@ -4,26 +4,58 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
-from k2_api.answers.models import Candles
-from k2_api.answers.pages import page_answer
+from k2_api.answers.models import CandleBatchAnswer, CandleHealth, Candles
+from k2_api.answers.pages import answer, page_answer, page_json, text
+from k2_api.answers.problems import problem_of
 from k2_api.guard.permits import requires
-from k2_api.questions.candles import CandleParameters
+from k2_api.questions.candles import TIMEFRAME, CandleBatch, CandleParameters
+from k2_api.reading.batch import Answered, answered
 from k2_api.routes.sources import PROBLEMS, candles_of
+from k2_market.errors import K2Error
 
 router = APIRouter(prefix="/v1", tags=["candles"], dependencies=[requires("read")])
 
-Timeframe = Annotated[
-    str,
-    Path(
-        max_length=16,
-        description="A whole number and m, h, d or w, such as 1m, 7m, 4h, 1d or 2w, or 1M for "
-        "months. Windows are counted from 1970-01-01 UTC, weeks from a Monday.",
-    ),
-]
+Timeframe = Annotated[str, Path(max_length=16, description=TIMEFRAME)]
+
+
+@router.post(
+    "/ohlcv/batch",
+    response_model=CandleBatchAnswer,
+    responses=PROBLEMS,
+    dependencies=[requires("batch")],
+)
+def batch(request: Request, said: CandleBatch) -> Response:
+    """Several questions at once, at most 20: each is answered, or has its own problem.
+
+    All that is read from one table is of one snapshot.
+    """
+    said.require_bounded()
+    found = answered(candles_of(request), said.requests)
+    path = request.url.path
+    items = [
+        page_json(i.asked, i.said, i.page) if isinstance(i, Answered) else _problem(path, i)
+        for i in found.items
+    ]
+    snapshots = {table: text(snapshot) for table, snapshot in found.snapshots.items()}
+    meta = msgspec.json.encode({"snapshots": snapshots})
+    body = b'{"data":[' + b",".join(items) + b'],"meta":' + meta + b"}"
+    return Response(body, media_type="application/json")
+
+
+def _problem(path: str, error: K2Error) -> bytes:
+    return msgspec.json.encode({"problem": problem_of(path, error).model_dump()})
+
+
+# Declared before the timeframes, or it would be taken for one.
+@router.get("/ohlcv/health", response_model=CandleHealth, responses={503: PROBLEMS[503]})
+def health(request: Request) -> Response:
+    """How far the candles of each instrument are: newest windows, what is final, gaps and lag."""
+    return answer({"data": candles_of(request).health(request.app.state.lags.by_table())})
 
 
 @router.get("/ohlcv/{timeframe}", response_model=Candles, responses=PROBLEMS)
