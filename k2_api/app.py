@@ -15,6 +15,7 @@ from k2_api.guard.guard import Guard
 from k2_api.guard.install import install_guard
 from k2_api.guard.openapi import describe_guard
 from k2_api.guard.settings import GuardSettings
+from k2_api.live.candle_rows import CandleRows
 from k2_api.live.history import History
 from k2_api.live.hub import Hub
 from k2_api.live.settings import LiveSettings
@@ -69,7 +70,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     home = app.state.settings.home
     app.state.tail = Tail(app.state.reader, lambda: settings_here(os.environ, home))
     app.state.live = Hub(
-        History(app.state.reader, app.state.tail), app.state.tail, app.state.live_settings
+        History(app.state.reader, app.state.tail),
+        CandleRows(app.state.candles),
+        app.state.tail,
+        app.state.live_settings,
     )
     app.state.live.start()
     app.state.tail.start()

@@ -10,7 +10,7 @@ from k2_api.answers.messages import told
 from k2_api.live.messages import Message
 from k2_api.live.outbox import Outbox
 from k2_api.live.settings import LiveSettings
-from k2_api.live.stream import Stream
+from k2_api.live.topic import AnyStream
 
 
 class Client(Protocol):
@@ -22,7 +22,7 @@ class Client(Protocol):
     def notice(self, kind: str, text: str) -> str:
         """A message without rows."""
 
-    def ended(self, stream: Stream) -> None:
+    def ended(self, connection: Connection, stream: AnyStream) -> None:
         """All of the stream's range was sent."""
 
 
@@ -37,13 +37,13 @@ class Connection:
         key: str,
         settings: LiveSettings,
         client: Client,
-        work: Callable[[Stream], asyncio.Task[None]],
+        work: Callable[[AnyStream], asyncio.Task[None]],
     ) -> None:
         self.key = key
         self.outbox = Outbox(settings)
-        self.streams: dict[Stream, None] = {}
+        self.streams: dict[AnyStream, None] = {}
         self._client, self._work = client, work
-        self._working: dict[Stream, asyncio.Task[None]] = {}
+        self._working: dict[AnyStream, asyncio.Task[None]] = {}
 
     def offer(self, message: Message) -> None:
         """Send rows, or close the connection where there is no room."""
@@ -59,19 +59,17 @@ class Connection:
         """Send a message without rows."""
         self.outbox.offer(self._client.notice(kind, told(kind, **said)))
 
-    def catch_up(self, stream: Stream) -> None:
+    def catch_up(self, stream: AnyStream) -> None:
         """Have history read for the stream, unless it is being read."""
         running = self._working.get(stream)
         if stream in self.streams and (running is None or running.done()):
             self._working[stream] = self._work(stream)
 
-    def ended(self, stream: Stream) -> None:
+    def ended(self, stream: AnyStream) -> None:
         """All of the stream's range was sent."""
-        stream.topic.remove(stream)
-        self._client.ended(stream)
-        self.forget(stream)
+        self._client.ended(self, stream)
 
-    def forget(self, stream: Stream) -> None:
+    def forget(self, stream: AnyStream) -> None:
         """The stream has ended."""
         self.streams.pop(stream, None)
         running = self._working.pop(stream, None)

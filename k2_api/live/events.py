@@ -15,11 +15,9 @@ from k2_api.live.connection import Connection
 from k2_api.live.hub import Hub
 from k2_api.live.messages import Message
 from k2_api.live.names import Subject
-from k2_api.live.places import Position
-from k2_api.live.stream import Begin, Stream
+from k2_api.live.stream import Begin, begin_at
 from k2_api.live.tasks import first_of
-from k2_api.live.topic import Topic
-from k2_market.kinds import Kind
+from k2_api.live.topic import AnyStream, Topic
 
 MEDIA_TYPE = "text/event-stream"
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -33,10 +31,10 @@ class Events(Response):
 
     def __init__(self, hub: Hub, key: str, subjects: Sequence[Subject], cursor: str | None) -> None:
         self._hub, self._key = hub, key
-        self._topics = _by_topic(subjects)
+        self._about = _together(subjects)
         self._question = f"events {sorted((s.channel, s.exchange, s.symbol) for s in subjects)}"
         self._begins = self._decoded(cursor)
-        self._streams: list[Stream] = []
+        self._streams: list[AnyStream] = []
         self.status_code = 200
         self.background = None
         self.init_headers(_HEADERS)
@@ -49,12 +47,12 @@ class Events(Response):
         """The event of a message without rows."""
         return self._event(kind, text)
 
-    def ended(self, stream: Stream) -> None:
+    def ended(self, connection: Connection, stream: AnyStream) -> None:
         """Never: these streams have no end."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send events until the client leaves. Raises Overloaded, LiveOff before the first."""
-        topics = [await self._hub.topic(kind, exchange) for kind, exchange in self._topics]
+        topics = [await self._hub.topic(a.kind, a.exchange) for a, _ in self._about]
         freshness = {
             f"{t.channel} {t.exchange}": self._hub.freshness(t.kind, t.exchange) for t in topics
         }
@@ -70,11 +68,9 @@ class Events(Response):
             await self._close(connection, send)
 
     def _begin(self, connection: Connection, topics: Sequence[Topic]) -> None:
-        symbols = list(self._topics.values())
-        self._streams = [
-            self._hub.begin(connection, topic, of_it, begin)
-            for topic, of_it, begin in zip(topics, symbols, self._begins, strict=True)
-        ]
+        each = zip(self._about, topics, self._begins, strict=True)
+        for (about, symbols), topic, begin in each:
+            self._streams.append(self._hub.begin(connection, topic, about, symbols, begin))
 
     async def _write(self, connection: Connection, send: Send) -> None:
         while True:
@@ -111,22 +107,18 @@ class Events(Response):
 
     def _decoded(self, cursor: str | None) -> list[Begin]:
         if cursor is None:
-            return [Begin()] * len(self._topics)
-        states = cursors.decode(cursor, self._question, len(self._topics))
-        return [
-            Begin(
-                Position(s.reached), None if s.ahead is None else (s.ahead[0], Position(s.ahead[1]))
-            )
-            for s in states
-        ]
+            return [Begin()] * len(self._about)
+        return [begin_at(s) for s in cursors.decode(cursor, self._question, len(self._about))]
 
 
-def _by_topic(subjects: Sequence[Subject]) -> dict[tuple[Kind, str], frozenset[str]]:
-    topics: dict[tuple[Kind, str], frozenset[str]] = {}
+def _together(subjects: Sequence[Subject]) -> list[tuple[Subject, frozenset[str]]]:
+    """What is one stream: all symbols of a channel and exchange, but of candles each alone."""
+    found: dict[tuple[str, ...], tuple[Subject, frozenset[str]]] = {}
     for s in sorted(subjects, key=lambda s: (s.channel, s.exchange, s.symbol)):
-        known = topics.get((s.kind, s.exchange), frozenset())
-        topics[s.kind, s.exchange] = known | {s.symbol}
-    return topics
+        key = (s.channel, s.exchange) if s.grain is None else (s.channel, s.exchange, s.symbol)
+        first, symbols = found.get(key, (s, frozenset()))
+        found[key] = first, symbols | {s.symbol}
+    return list(found.values())
 
 
 async def _left(receive: Receive) -> None:

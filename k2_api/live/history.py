@@ -38,6 +38,7 @@ from k2_market.kinds import Kind
 
 # Plans are made for offsets of whole thousands, so that those who resume together share one.
 _OFFSETS = 1_000
+_MINUTE_US = 60_000_000
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,14 @@ class Found:
     rows: Sequence[Row]
     freshness: Freshness
     whole: bool
+
+
+@dataclass(frozen=True)
+class Minutes:
+    """The minutes that rows lie in, by their starts in us since 1970 UTC."""
+
+    minutes: Sequence[int]
+    freshness: Freshness
 
 
 class History:
@@ -87,10 +96,9 @@ class History:
             "near": self._near(gold, wanted, waiting),
             "tail": waiting,
         }
-        text = row_json(wanted.kind.record, tuple(wanted.kind.record.columns))
         place, key = ", ".join(PLACE), wanted.kind.identifier
         sql = (
-            f"select symbol, {place}, {text} as text from ("
+            f"select {_columns(wanted.kind)} from ("
             f"  select * from {{rows}} where {where} union all by name"
             f"  select * from {{tail}} t where {where} and not exists (select 1 from {{near}} n"
             f"   where n.exchange = t.exchange and n.symbol = t.symbol and n.{key} = t.{key})"
@@ -101,11 +109,27 @@ class History:
         is_fresh = view.freshness.tail != "down"
         return Found(rows, view.freshness, is_fresh and len(rows) < limit)
 
+    def minutes(self, wanted: Wanted, since: Position) -> Minutes:
+        """The minutes of all rows behind the position."""
+        gold = self._reader.table(gold_name(wanted.kind))
+        view = self._tail.view(wanted.kind, gold, [wanted.exchange])
+        where, values = _condition(wanted, since, None)
+        inputs: dict[str, Input] = {
+            "rows": self._planned(gold, wanted, since),
+            "tail": view.rows(wanted.symbols),
+        }
+        minute = f"epoch_us(timestamp) // {_MINUTE_US} * {_MINUTE_US} as us"
+        sql = (
+            f"select {minute} from {{rows}} where {where} union"
+            f" select {minute} from {{tail}} where {where}"
+        )
+        found = self._reader.arrow(sql, inputs, values, gold)
+        minutes: list[Any] = found["us"].to_pylist()
+        return Minutes(minutes, view.freshness)
+
     def texts(self, kind: Kind, rows: pa.Table) -> list[Row]:
         """The rows as they are sent, in order."""
-        text = row_json(kind.record, tuple(kind.record.columns))
-        place = ", ".join(PLACE)
-        sql = f"select symbol, {place}, {text} as text from {{rows}} order by {place}"
+        sql = f"select {_columns(kind)} from {{rows}} order by {', '.join(PLACE)}"
         return _rows(self._reader.arrow(sql, {"rows": rows}, {}, None))
 
     def highest(self, kind: Kind, exchange: str, symbol: str) -> int:
@@ -162,9 +186,15 @@ class History:
         return self._reader.plan(gold_name(wanted.kind), gold, reduce(And, parts), key)
 
 
+def _columns(kind: Kind) -> str:
+    """What makes a Row."""
+    text = row_json(kind.record, tuple(kind.record.columns))
+    return f"symbol, {', '.join(PLACE)}, {text} as text, epoch_us(timestamp) as us"
+
+
 def _rows(found: pa.Table) -> list[Row]:
-    columns = [found[c].to_pylist() for c in ("symbol", *PLACE, "text")]
-    return [Row(r[0], r[1:5], r[5]) for r in zip(*columns, strict=True)]
+    columns = [found[c].to_pylist() for c in ("symbol", *PLACE, "text", "us")]
+    return [Row(r[0], r[1:5], *r[5:]) for r in zip(*columns, strict=True)]
 
 
 def _condition(

@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
@@ -20,13 +21,18 @@ import anyio.to_thread
 import pyarrow as pa
 
 from k2_api.guard.refusals import Overloaded, Refusal
+from k2_api.live.candle_rows import CandleRows
+from k2_api.live.candle_stream import CandleStream
+from k2_api.live.candles import Candles
 from k2_api.live.connection import Client, Connection
 from k2_api.live.history import Found, History
+from k2_api.live.names import Subject
+from k2_api.live.places import to_micros
 from k2_api.live.prepared import Preparing
 from k2_api.live.settings import LiveSettings
 from k2_api.live.source import Freshness, Source
 from k2_api.live.stream import Begin, Stream
-from k2_api.live.topic import Topic
+from k2_api.live.topic import AnyStream, Topic
 from k2_market.errors import LakeUnavailable
 from k2_market.kinds import Kind
 
@@ -52,8 +58,11 @@ class LiveOff(Refusal):
 class Hub:
     """One for each event loop, from ``start`` to ``stop``."""
 
-    def __init__(self, history: History, tail: Source, settings: LiveSettings) -> None:
+    def __init__(
+        self, history: History, candles: CandleRows, tail: Source, settings: LiveSettings
+    ) -> None:
         self.settings = settings
+        self._candles = Candles(candles, history, self.read, settings)
         self._history, self._tail = history, tail
         self._topics: dict[tuple[Kind, str], Topic] = {}
         self._preparing = Preparing(history)
@@ -90,6 +99,7 @@ class Hub:
         self._unlisten = self._tail.listen(listener)
         self._spawn(self._pump())
         self._spawn(self._watch())
+        self._spawn(self._candles.run())
 
     async def stop(self) -> None:
         """Close all connections with 1001, wait until they know, and end."""
@@ -140,18 +150,34 @@ class Hub:
         return topic
 
     def begin(
-        self, connection: Connection, topic: Topic, symbols: frozenset[str], begin: Begin
-    ) -> Stream:
-        """A stream of these symbols."""
-        stream = Stream(topic, symbols, connection, begin)
-        connection.streams[stream] = None
-        topic.add(stream)
-        if not stream.is_live:
-            connection.catch_up(stream)
+        self,
+        connection: Connection,
+        topic: Topic,
+        about: Subject,
+        symbols: frozenset[str],
+        begin: Begin,
+    ) -> AnyStream:
+        """A stream of that channel, of these symbols; of candles, of one symbol alone."""
+        stream: AnyStream
+        if about.grain is None:
+            stream = Stream(topic, symbols, connection, begin)
+        else:
+            now = to_micros(datetime.now(UTC))
+            stream = CandleStream(topic, about.symbol, about.grain, connection, begin, now)
+            self._candles.add(stream)
+        self._add(connection, stream)
         return stream
 
-    def end(self, connection: Connection, stream: Stream) -> None:
+    def _add(self, connection: Connection, stream: AnyStream) -> None:
+        connection.streams[stream] = None
+        stream.topic.add(stream)
+        if not stream.is_live:
+            connection.catch_up(stream)
+
+    def end(self, connection: Connection, stream: AnyStream) -> None:
         """Send the stream nothing more."""
+        if isinstance(stream, CandleStream):
+            self._candles.remove(stream)
         stream.topic.remove(stream)
         connection.forget(stream)
 
@@ -247,7 +273,9 @@ class Hub:
                 "freshness", channel=topic.channel, exchange=topic.exchange, freshness=now
             )
 
-    def _catching_up(self, stream: Stream) -> asyncio.Task[None]:
+    def _catching_up(self, stream: AnyStream) -> asyncio.Task[None]:
+        if isinstance(stream, CandleStream):
+            return self._spawn(self._candles.catch_up(stream))
         return self._spawn(self._catch_up(stream))
 
     async def _catch_up(self, stream: Stream) -> None:

@@ -16,11 +16,12 @@ ROWS_IN_MESSAGE = 500
 
 
 class Row(NamedTuple):
-    """A row as JSON text, with its symbol and its place."""
+    """A row as JSON text, with its symbol, its place and its time in us since 1970 UTC."""
 
     symbol: str
     place: Place
     text: str
+    at: int
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from k2_api.live.messages import question_of
 from k2_api.questions.live import LiveParameters
 from k2_api.questions.parameters import names
+from k2_api.questions.timeframes import Grain, grain
 from k2_api.reading.symbols import Symbols, require_exchange
 from k2_lake.tables import TRADES_TABLE, gold_name
 from k2_market.errors import UnknownName, UsageError
 from k2_market.instruments import canonical_symbol
 from k2_market.kinds import Kind
+
+OHLCV = "ohlcv"
 
 
 @dataclass(frozen=True)
@@ -24,8 +27,14 @@ class Subject:
 
     @property
     def kind(self) -> Kind:
-        """Whose rows make its messages."""
-        return Kind(self.channel)
+        """Whose rows make its messages: trades make candles."""
+        return Kind.TRADES if self.grain is not None else Kind(self.channel)
+
+    @property
+    def grain(self) -> Grain | None:
+        """The windows of candles, None for what is no candle."""
+        head, _, timeframe = self.channel.partition(".")
+        return grain(timeframe) if head == OHLCV else None
 
     @property
     def question(self) -> str:
@@ -34,14 +43,15 @@ class Subject:
 
 
 def subject(symbols: Symbols, channel: str, exchange: str, symbol: str) -> Subject:
-    """What is meant by these names; blocks. Raises UnknownName, LakeUnavailable.
+    """What is meant by these names; blocks. Raises UsageError, UnknownName, LakeUnavailable.
 
     A symbol is known once a table has a row of it; of an exchange that no table knows yet, any is.
     """
-    if channel not in list(Kind):
-        raise UnknownName("channel", channel, list(Kind))
+    if channel not in list(Kind) and channel.partition(".")[0] != OHLCV:
+        raise UnknownName("channel", channel, [*Kind, "ohlcv.1m"])
     known = require_exchange(exchange)
-    return Subject(channel, known, _symbol(symbols, Kind(channel), known, symbol))
+    kind = Subject(channel, known, symbol).kind
+    return Subject(channel, known, _symbol(symbols, kind, known, symbol))
 
 
 def _symbol(symbols: Symbols, kind: Kind, exchange: str, symbol: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import anyio
@@ -14,9 +15,10 @@ from k2_api.live.connection import Connection
 from k2_api.live.hub import Hub, LiveOff
 from k2_api.live.messages import Message
 from k2_api.live.names import Subject, subject
-from k2_api.live.places import Position, from_micros
-from k2_api.live.stream import Begin, Stream
+from k2_api.live.places import Position
+from k2_api.live.stream import Begin, begin_at
 from k2_api.live.tasks import first_of
+from k2_api.live.topic import AnyStream
 from k2_api.reading.symbols import Symbols
 from k2_market.errors import K2Error, LakeUnavailable, UnknownName, UsageError
 from k2_market.instants import instant
@@ -86,7 +88,7 @@ class _Session:
 
     def __init__(self, hub: Hub, symbols: Symbols) -> None:
         self._hub, self._symbols = hub, symbols
-        self._streams: dict[Subject, Stream] = {}
+        self._streams: dict[Subject, AnyStream] = {}
 
     def written(self, message: Message) -> str:
         """The message itself: it says what it is about."""
@@ -96,11 +98,13 @@ class _Session:
         """The text itself."""
         return text
 
-    def ended(self, stream: Stream) -> None:
+    def ended(self, connection: Connection, stream: AnyStream) -> None:
         """The range of a subscription ended, and the subscription with it."""
         about = next(a for a, own in self._streams.items() if own is stream)
         del self._streams[about]
-        stream.sink.tell("end", **_about(about), cursor=_cursor(about, stream))
+        self._hub.end(connection, stream)
+        cursor = _cursor(about, stream)
+        connection.tell("end", **_about(about), has_more=False, cursor=cursor)
 
     async def listen(self, socket: WebSocket, connection: Connection) -> None:
         """Do what the client says until it leaves."""
@@ -138,7 +142,7 @@ class _Session:
         begin = _begin(said, about)
         topic = await self._hub.topic(about.kind, about.exchange)
         self._require_room(about)
-        stream = self._hub.begin(connection, topic, frozenset([about.symbol]), begin)
+        stream = self._hub.begin(connection, topic, about, frozenset([about.symbol]), begin)
         self._streams[about] = stream
         cursor = _cursor(about, stream)
         connection.tell("subscribed", **_about(about), cursor=cursor, freshness=freshness)
@@ -176,8 +180,7 @@ def _begin(said: Subscribe, about: Subject) -> Begin:
         if start is not None:
             raise UsageError("start: the cursor says where to go on. Send one of the two.")
         [state] = cursors.decode(said.cursor, about.question, 1)
-        since = None if state.since is None else from_micros(state.since)
-        return Begin(Position(state.reached), start=since, end=end)
+        return replace(begin_at(state), end=end)
     if end is None:
         return Begin(None if start is None else Position(), start=start)
     if start is None or not start < end <= datetime.now(UTC):
@@ -187,7 +190,7 @@ def _begin(said: Subscribe, about: Subject) -> Begin:
     return Begin(Position(), start=start, end=end)
 
 
-def _cursor(about: Subject, stream: Stream) -> str:
+def _cursor(about: Subject, stream: AnyStream) -> str:
     return cursors.encode([stream.state], about.question)
 
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Protocol
 from k2_api.live.cursor import State
 from k2_api.live.history import Wanted
 from k2_api.live.messages import ROWS_IN_MESSAGE, Message, Row, messages_of
-from k2_api.live.places import Position, to_micros
+from k2_api.live.places import Position, from_micros, to_micros
 
 if TYPE_CHECKING:
-    from k2_api.live.topic import Batch, Topic
+    from k2_api.live.topic import AnyStream, Batch, Topic
 
 # More is not held for one who catches up: it is read again from the tail.
 _MOST_HELD = 100
@@ -32,10 +32,10 @@ class Sink(Protocol):
     async def put(self, message: Message) -> None:
         """Wait for room and send it."""
 
-    def catch_up(self, stream: Stream) -> None:
+    def catch_up(self, stream: AnyStream) -> None:
         """Have somebody read what the stream missed."""
 
-    def ended(self, stream: Stream) -> None:
+    def ended(self, stream: AnyStream) -> None:
         """All of the stream's range was sent."""
 
     def tell(self, kind: str, **said: object) -> None:
@@ -54,6 +54,13 @@ class Begin:
     ahead: tuple[str, Position] | None = None
     start: datetime | None = None
     end: datetime | None = None
+
+
+def begin_at(state: State) -> Begin:
+    """Where a cursor says to go on."""
+    ahead = None if state.ahead is None else (state.ahead[0], Position(state.ahead[1]))
+    start = None if state.since is None else from_micros(state.since)
+    return Begin(Position(state.reached), ahead, start)
 
 
 class Stream:

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
+from k2_api.live.candle_stream import CandleStream
 from k2_api.live.messages import ROWS_IN_MESSAGE, Message, Row, messages_of
 from k2_api.live.places import Position
 from k2_api.live.stream import Stream
 from k2_market.kinds import Kind
+
+AnyStream = Stream | CandleStream
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Topic:
         self.position = Position()
         self.based_at: datetime | None = None
         self.tail: str | None = None
-        self._streams: dict[str, dict[Stream, None]] = {}
+        self._streams: dict[str, dict[AnyStream, None]] = {}
 
     @property
     def channel(self) -> str:
@@ -68,7 +71,7 @@ class Topic:
         return frozenset(self._streams)
 
     @property
-    def streams(self) -> list[Stream]:
+    def streams(self) -> list[AnyStream]:
         """All that read it."""
         return list({s: None for streams in self._streams.values() for s in streams})
 
@@ -77,12 +80,12 @@ class Topic:
         self.position = self.position.joined(position)
         self.based_at = datetime.now(UTC)
 
-    def add(self, stream: Stream) -> None:
+    def add(self, stream: AnyStream) -> None:
         """Send the stream what comes."""
         for symbol in stream.symbols:
             self._streams.setdefault(symbol, {})[stream] = None
 
-    def remove(self, stream: Stream) -> None:
+    def remove(self, stream: AnyStream) -> None:
         """Send it nothing more."""
         for symbol in stream.symbols:
             others = self._streams.get(symbol, {})
@@ -114,7 +117,7 @@ class Topic:
         for stream in concerned:
             stream.take(batch)
 
-    def _behind(self, stream: Stream) -> None:
+    def _behind(self, stream: AnyStream) -> None:
         if stream.is_live:
             stream.hold()
             stream.sink.catch_up(stream)

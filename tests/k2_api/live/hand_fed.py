@@ -20,9 +20,11 @@ from k2_api.answers.problems import install
 from k2_api.guard.guard import Guard
 from k2_api.guard.install import install_guard
 from k2_api.guard.settings import GuardSettings
+from k2_api.live.candle_rows import CandleRows
 from k2_api.live.history import History
 from k2_api.live.hub import Hub
 from k2_api.live.settings import LiveSettings
+from k2_api.reading.candle_reader import CandleReader
 from k2_api.reading.reader import LakeReader
 from k2_api.reading.symbols import Symbols
 from k2_api.routes import live
@@ -159,7 +161,8 @@ def _app(driver: LakeDriver, fed: HandFed, settings: LiveSettings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         reader = LakeReader(driver.lake.settings)
         app.state.symbols = Symbols(reader)
-        app.state.live = Hub(History(reader, fed), fed, settings)
+        candles = CandleRows(CandleReader(reader, app.state.symbols))
+        app.state.live = Hub(History(reader, fed), candles, fed, settings)
         app.state.live.start()
         yield
         await app.state.live.stop()
@@ -169,7 +172,7 @@ def _app(driver: LakeDriver, fed: HandFed, settings: LiveSettings) -> FastAPI:
     app.state.live_settings = settings
     app.include_router(live.router)
     install(app)
-    install_guard(app, Guard(driver.lake.settings.home, GuardSettings()))
+    install_guard(app, Guard(driver.lake.settings, GuardSettings()))
     return app
 
 
