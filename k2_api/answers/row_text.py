@@ -1,8 +1,8 @@
 """Rows as text, made by DuckDB: one JSON object or one line of CSV for each.
 
-Decimals are written in plain notation with their full scale, instants in ISO 8601 with microseconds
-and Z, and so alike in JSON and CSV. In CSV an empty field is null and ``""`` an empty text; lists
-and maps are JSON texts.
+Decimals are in plain notation with their full scale, instants in ISO 8601 with microseconds and Z,
+and so alike in JSON and CSV; bytes are in base64. An empty field of CSV is null and ``""`` an empty
+text; its lists and maps are JSON texts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def row_json(schema: pa.Schema) -> str:
 
 def row_csv(schema: pa.Schema) -> str:
     """The SQL that makes a row one line of CSV, without its end."""
-    return " || ',' || ".join(f"coalesce({_csv_value(f.name, f.type)}, '')" for f in schema)
+    fields = ", ".join(f"coalesce({_csv_value(f.name, f.type)}, '')" for f in schema)
+    return f"concat_ws(',', {fields})"
 
 
 def csv_header(schema: pa.Schema) -> bytes:
@@ -81,7 +82,7 @@ def _json_value(column: str, kind: pa.DataType) -> str:
         return f"{column}::varchar"
     if pa.types.is_timestamp(kind):
         return _instant(column)
-    return column
+    return _base64(column) if pa.types.is_binary(kind) else column
 
 
 def _csv_value(column: str, kind: pa.DataType) -> str:
@@ -89,13 +90,17 @@ def _csv_value(column: str, kind: pa.DataType) -> str:
         return _instant(column)
     if pa.types.is_nested(kind):
         return _quoted(f"to_json({column})::varchar")
-    if pa.types.is_string(kind) or pa.types.is_binary(kind):
-        return _quoted(f"{column}::varchar")
-    return f"{column}::varchar"
+    if pa.types.is_binary(kind):
+        return _quoted(_base64(column))
+    return _quoted(column) if pa.types.is_string(kind) else f"{column}::varchar"
 
 
 def _instant(column: str) -> str:
     return f"strftime({column}::timestamp, '%Y-%m-%dT%H:%M:%S.%fZ')"
+
+
+def _base64(column: str) -> str:
+    return f"to_base64({column})"
 
 
 def _quoted(text: str) -> str:

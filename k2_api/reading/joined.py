@@ -40,8 +40,14 @@ def with_tail(reader: LakeReader, asked: Asked, found: Sequence[Row], limit: int
 
 def counted(reader: LakeReader, asked: Asked) -> int:
     """How many rows of the question the tail has and the table lacks."""
+    newer = newer_rows(reader, asked)
+    return 0 if newer is None else newer.num_rows
+
+
+def newer_rows(reader: LakeReader, asked: Asked) -> pa.Table | None:
+    """The rows of the question that the tail has and the table lacks; None where none can be."""
     near = _near(asked, (), 1)
-    return 0 if near is None or not near.num_rows else lacking(reader, asked, near).num_rows
+    return None if near is None or not near.num_rows else lacking(reader, asked, near)
 
 
 def lacking(reader: LakeReader, asked: Asked, tail: pa.Table) -> pa.Table:

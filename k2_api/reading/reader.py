@@ -155,26 +155,64 @@ class LakeReader:
             rows: pa.Table = cursor.sql(sql.format(**names), params=values).to_arrow_table()
         return rows
 
+    def batches(
+        self,
+        sql: str,
+        inputs: Mapping[str, Input],
+        values: Mapping[str, object],
+        io: Table | None,
+        rows: int,
+    ) -> Iterator[pa.RecordBatch]:
+        """The same as ``arrow`` while it is read, in batches of about so many ``rows``.
+
+        The budget is that of each batch, for nobody can tell how soon it is taken. Nothing more is
+        read once the iterator is closed.
+        """
+        with self._seeing(inputs, io) as (cursor, names):
+            with self._spending(cursor):
+                relation = cursor.sql(sql.format(**names), params=dict(values))
+                reader = relation.to_arrow_reader(rows)
+            while (batch := self._next(cursor, reader)) is not None:
+                yield batch
+
+    def _next(
+        self, cursor: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader
+    ) -> pa.RecordBatch | None:
+        with self._spending(cursor):
+            return next(reader, None)
+
     @contextmanager
     def _bound(
         self, inputs: Mapping[str, Input], of: Table | None
     ) -> Iterator[tuple[duckdb.DuckDBPyConnection, dict[str, str]]]:
-        """A cursor that sees the inputs, and under which names."""
+        """A cursor that sees the inputs, and under which names, for one query."""
+        with self._seeing(inputs, of) as (cursor, names), self._spending(cursor):
+            yield cursor, names
+
+    @contextmanager
+    def _seeing(
+        self, inputs: Mapping[str, Input], of: Table | None
+    ) -> Iterator[tuple[duckdb.DuckDBPyConnection, dict[str, str]]]:
         with self._lock:
             number = next(self._numbers)
         names = {name: f"{name}_{number}" for name in inputs}
         io = of.io if of is not None and isinstance(of.io, PyArrowFileIO) else None
         cursor = self._database.cursor()
-        store = self._breakers.store
         try:
-            with self._budget.spent_on(cursor), store.guarding(), _reading_files():
+            with self._spending(cursor):
                 for name, source in inputs.items():
                     bind(cursor, names[name], source, io)
-                yield cursor, names
-                for name in names.values():
-                    cursor.execute(f"drop view if exists {name}")
+            yield cursor, names
         finally:
+            for name in names.values():
+                cursor.execute(f"drop view if exists {name}")
             cursor.close()
+
+    @contextmanager
+    def _spending(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+        """Within the budget, behind the breaker of the store."""
+        with self._budget.spent_on(cursor), self._breakers.store.guarding(), _reading_files():
+            yield
 
     def _table(self, name: str, location: str) -> Table:
         known = self._tables.get(name)

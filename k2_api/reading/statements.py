@@ -21,6 +21,7 @@ from pyiceberg.expressions import (
     LessThan,
 )
 
+from k2_api.answers import row_text
 from k2_api.reading.asked import Asked
 from k2_api.reading.reader import LakeReader
 from k2_lake.scan import Files
@@ -130,14 +131,6 @@ def _floor(at: datetime) -> datetime:
 
 @cache
 def row_json(record: Record, fields: tuple[str, ...]) -> str:
-    """The SQL that makes a row one JSON object, decimals and times as text, nothing rounded."""
-    made = ", ".join(f"'{name}': {_json_value(record.schema.field(name))}" for name in fields)
-    return f"to_json({{{{{made}}}}})"
-
-
-def _json_value(column: pa.Field) -> str:  # type: ignore[type-arg]
-    if pa.types.is_decimal(column.type):
-        return f"{column.name}::varchar"
-    if pa.types.is_timestamp(column.type):
-        return f"strftime({column.name}::timestamp, '%Y-%m-%dT%H:%M:%S.%fZ')"
-    return f"to_base64({column.name})" if pa.types.is_binary(column.type) else column.name
+    """The SQL that makes a row one JSON object, to stand in a statement of the reader."""
+    made = row_text.row_json(pa.schema([record.schema.field(name) for name in fields]))
+    return made.replace("{", "{{").replace("}", "}}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -30,6 +31,8 @@ def as_text(value: Any) -> Any:
     match value:
         case Decimal():
             return f"{value:f}"
+        case bytes():
+            return base64.b64encode(value).decode()
         case datetime():
             return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
         case date():
@@ -55,6 +58,7 @@ def _values(kind: pa.DataType) -> st.SearchStrategy[Any]:
         return st.dictionaries(TEXT, TEXT, min_size=1, max_size=3).map(lambda d: list(d.items()))
     return {
         pa.string(): TEXT,
+        pa.binary(): st.binary(max_size=12),
         pa.bool_(): st.booleans(),
         pa.int32(): st.integers(-(2**31), 2**31 - 1),
         pa.int64(): st.integers(-(2**63), 2**63 - 1),

@@ -16,11 +16,17 @@ from hypothesis import strategies as st
 
 from k2_api.answers import columns, formats, row_text
 from k2_api.answers.formats import Format, stream
-from k2_market.records import CANDLE, QUOTE, TRADE
+from k2_market.records import CANDLE, QUOTE, REJECTED, TRADE
 from tests.k2_api.answers.any_rows import as_text, batches_of, rows_of
 
 END_OF_ARROW = b"\xff\xff\xff\xff\x00\x00\x00\x00"
-SCHEMAS = [TRADE.schema, QUOTE.schema, CANDLE.schema, pa.schema([TRADE.schema.field("price")])]
+SCHEMAS = [
+    TRADE.schema,
+    QUOTE.schema,
+    CANDLE.schema,
+    REJECTED.schema,
+    pa.schema([TRADE.schema.field("price")]),
+]
 
 
 def sent(batches: list[pa.RecordBatch], schema: pa.Schema, wanted: Format) -> bytes:
