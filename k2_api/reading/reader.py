@@ -172,8 +172,9 @@ class LakeReader:
             with self._spending(cursor):
                 relation = cursor.sql(sql.format(**names), params=dict(values))
                 reader = relation.to_arrow_reader(rows)
-            while (batch := self._next(cursor, reader)) is not None:
-                yield batch
+            with reader:
+                while (batch := self._next(cursor, reader)) is not None:
+                    yield batch
 
     def _next(
         self, cursor: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader
