@@ -20,6 +20,7 @@ from k2_api.live.history import History
 from k2_api.live.hub import Hub
 from k2_api.live.settings import LiveSettings
 from k2_api.page.serve import install_page
+from k2_api.reading.aggregations import Aggregations
 from k2_api.reading.candle_reader import CandleReader
 from k2_api.reading.lags import Lags
 from k2_api.reading.reader import LakeReader
@@ -69,6 +70,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.lags = Lags(app.state.reader, app.state.settings.home)
     home = app.state.settings.home
     app.state.tail = Tail(app.state.reader, lambda: settings_here(os.environ, home))
+    app.state.aggregations = Aggregations(
+        app.state.reader, app.state.symbols, app.state.candles, app.state.tail
+    )
     app.state.live = Hub(
         History(app.state.reader, app.state.tail),
         CandleRows(app.state.candles),

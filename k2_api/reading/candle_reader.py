@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
+from pyiceberg.table import Table
+
 from k2_api.questions.candles import CandleParameters
 from k2_api.reading.asked import Asked, ask
 from k2_api.reading.candle_files import CandleFiles
 from k2_api.reading.candle_health import candle_health
 from k2_api.reading.candle_set import CANDLE_ROW, CandleSet, candle_set
 from k2_api.reading.candles import candle_page, cursor_behind
-from k2_api.reading.current import NewerCandles
+from k2_api.reading.current import NOTHING_NEWER, Newer, NewerCandles
 from k2_api.reading.hot import HotDays
 from k2_api.reading.pulse import Beat
 from k2_api.reading.queries import Page
@@ -53,12 +55,16 @@ class CandleReader:
         """The page. Raises UsageError, UnknownName, TooLarge, LakeUnavailable."""
         beat = self._reader.beat()
         asked = self._ask(timeframe, said)
-        if self._newer is not None and asked.at is None:
-            asked = replace(asked, newer=self._newer.of(_source(asked), asked.table))
+        if asked.at is None:
+            asked = replace(asked, newer=self.newer(_source(asked), asked.table))
         found = self._from_memory(asked, said.limit, load=True) if _plain(said) else None
         if found is not None and beat is not None:
             self._looked_up[timeframe] = beat
         return found or (asked, candle_page(self._reader, self._files, asked, said.limit))
+
+    def newer(self, timeframe: str, table: Table | None) -> Newer:
+        """What stored candles of that timeframe do not tell yet. Raises LakeUnavailable."""
+        return NOTHING_NEWER if self._newer is None else self._newer.of(timeframe, table)
 
     def health(self, lags: Mapping[str, Freshness]) -> list[dict[str, Any]]:
         """How far the candles of each instrument are. Raises LakeUnavailable."""

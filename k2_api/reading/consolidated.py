@@ -28,7 +28,7 @@ from k2_market.records import CANDLE
 MOST_TRADES = 30_000_000
 
 _IDS = pa.schema([(name, pa.string()) for name in ("exchange", "symbol", "trade_id")])
-_TIMES = _IDS.append(pa.field("timestamp", pa.timestamp("us", tz="UTC")))
+TIMES = _IDS.append(pa.field("timestamp", pa.timestamp("us", tz="UTC")))
 _LOOKED_UP = "select t.exchange, t.symbol, t.trade_id, t.timestamp from {rows} t semi join {ids} i"
 _SAME = "t.exchange = i.exchange and t.symbol = i.symbol and t.trade_id = i.trade_id"
 # Rows compare by their values, one after the other: times first, then names.
@@ -87,7 +87,7 @@ def _of_symbol(reader: LakeReader, asked: Asked, limit: int) -> pa.Table:
         require_bounded(part, files)
         made = rollup(part)
         each = reader.arrow(made.sql, asked.newer.inputs(files), made.values, asked.table)
-        found = _together(reader, part, each)
+        found = together(reader, each, times_of(reader, part, each))
         if found.num_rows >= limit:
             break
     return _last_first(found, descending=asked.descending).slice(0, limit)
@@ -97,18 +97,17 @@ def _last_first(rows: pa.Table, *, descending: bool) -> pa.Table:
     return rows.take(pa.array(range(rows.num_rows - 1, -1, -1))) if descending else rows
 
 
-def _together(reader: LakeReader, part: Part, each: pa.Table) -> pa.Table:
-    """The candles across exchanges from those of each of them."""
-    inputs = {"each": each, "times": _times(reader, part, each)}
-    made = reader.arrow(_TOGETHER, inputs, {}, None)
+def together(reader: LakeReader, each: pa.Table, times: pa.Table) -> pa.Table:
+    """The candles across exchanges from those of each, and when their trades were by id."""
+    made = reader.arrow(_TOGETHER, {"each": each, "times": times}, {}, None)
     return made.select(CANDLE.columns).cast(CANDLE.schema)
 
 
-def _times(reader: LakeReader, part: Part, each: pa.Table) -> pa.Table:
+def times_of(reader: LakeReader, part: Part, each: pa.Table) -> pa.Table:
     """When the first and last trades were of windows that several exchanges have."""
     ids = _asked_for(each)
     if not ids.num_rows:
-        return _TIMES.empty_table()
+        return TIMES.empty_table()
     trades = reader.table(TRADES.table)
     asked = replace(part.asked, dataset=TRADES, table=trades, at=None, after=None)
     files = plan(reader, asked)
@@ -121,7 +120,7 @@ def _times(reader: LakeReader, part: Part, each: pa.Table) -> pa.Table:
     where, values = condition(asked)
     rows = f"(select * from {{rows}} where {where})"
     sql = _LOOKED_UP.replace("{rows}", rows) + f" on {_SAME}"
-    return reader.arrow(sql, {"rows": files, "ids": ids}, values, trades).cast(_TIMES)
+    return reader.arrow(sql, {"rows": files, "ids": ids}, values, trades).cast(TIMES)
 
 
 def _asked_for(each: pa.Table) -> pa.Table:

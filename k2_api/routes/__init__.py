@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from k2_api.routes import candles, live, market, quality, reference, replay, state
+from k2_api.routes import aggregations, candles, live, market, quality, reference, replay, state
 
 ROUTERS = (
     state.router,
     market.router,
     candles.router,
+    aggregations.router,
     reference.router,
     quality.router,
     replay.router,
