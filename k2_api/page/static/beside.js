@@ -15,8 +15,8 @@ export class Beside {
     this.gaps = [];
   }
 
-  blank() {
-    for (const panel of ["condition", "gaps", "freshness"]) note(panel, "loading");
+  blank(why) {
+    for (const panel of ["condition", "gaps", "freshness"]) note(panel, why);
   }
 
   begin() {

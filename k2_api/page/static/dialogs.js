@@ -2,6 +2,7 @@
 
 import { byId } from "./elements.js";
 import { remember } from "./key.js";
+import { capital, sentence } from "./texts.js";
 
 const NOT_A_KEY = "That cannot be a key: a key is one word of letters, digits and signs, such as k2_….";
 
@@ -26,7 +27,7 @@ export function installDialogs(onKey) {
 
 // Ask for a key, with the reason; a dialog that is open already only tells the new reason.
 export function askForKey(why) {
-  byId("key-why").textContent = why;
+  byId("key-why").replaceChildren(...sentence(capital(why)));
   if (!byId("key-dialog").open) byId("key-dialog").showModal();
 }
 

@@ -9,6 +9,7 @@ import { takeFromAddress } from "./key.js";
 import { fromAddress, nearest, toAddress } from "./selection.js";
 import { install } from "./shortcuts.js";
 import { SymbolSearch } from "./symbols.js";
+import { capital, sentence } from "./texts.js";
 import { View } from "./view.js";
 
 const NO_LIBRARY =
@@ -84,14 +85,16 @@ function choose(parts) {
 
 function failed(error) {
   if (wasStopped(error)) return;
-  byId("status").textContent = "";
+  byId("status").textContent = byId("status").className = "";
   if (error.wantsKey) askForKey(error.message);
   const passes = !(error instanceof Problem) || error.status >= 500 || error.status === 429;
   if (passes) again = setTimeout(load, Math.max(AGAIN_MS, 1_000 * (error.retryAfterS ?? 0)));
   const retry = element("button", { type: "button" }, "Try again");
   retry.addEventListener("click", load);
-  const title = error.title ? `${error.title}: ` : "";
-  show("message", element("p", {}, element("strong", {}, title), error.message), retry);
+  const told = error.title
+    ? [element("strong", {}, `${error.title}: `), ...sentence(error.message)]
+    : sentence(capital(error.message));
+  show("message", element("p", {}, ...told), retry);
 }
 
 function showSettings({ version, dagster, timeframes }) {
@@ -103,7 +106,8 @@ function showSettings({ version, dagster, timeframes }) {
 }
 
 function segment(name) {
-  const radio = element("input", { type: "radio", name: "timeframe", value: name });
+  const checked = name === chosen.timeframe;
+  const radio = element("input", { type: "radio", name: "timeframe", value: name, checked });
   return element("label", {}, radio, element("span", {}, name));
 }
 

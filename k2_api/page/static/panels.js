@@ -1,7 +1,7 @@
 // What is beside the chart: the day's condition, gaps, and how fresh each layer is.
 
 import { element, show } from "./elements.js";
-import { counted, duration, instant, second } from "./texts.js";
+import { capital, counted, duration, instant, second, sentence } from "./texts.js";
 
 const GAPS_SHOWN = 8;
 
@@ -14,7 +14,7 @@ const MEANINGS = {
 
 // Why a panel is empty, or that its question failed.
 export function note(id, text) {
-  show(id, element("p", { class: "hint" }, text));
+  show(id, element("p", { class: "hint" }, ...sentence(capital(text))));
 }
 
 // `rows`: the conditions of days of trades; `day`: the one to tell.

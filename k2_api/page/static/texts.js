@@ -41,3 +41,11 @@ export function duration(seconds) {
 export function counted(number, what) {
   return `${number.toLocaleString("en")} ${what}${number === 1 ? "" : "s"}`;
 }
+
+// A sentence of the API: what stands in backticks is code.
+export function sentence(text) {
+  const parts = text.split("`");
+  return parts.map((part, at) => (at % 2 && at < parts.length - 1 ? element("code", {}, part) : part));
+}
+
+export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);

@@ -37,7 +37,9 @@ export class View {
     try {
       this.candles.take(await this.history.older());
     } catch (error) {
-      if (!wasStopped(error)) this.failed(error);
+      if (wasStopped(error)) return;
+      this.beside.blank("no answer");
+      this.failed(error);
       return;
     }
     this.#draw(true);
@@ -83,7 +85,7 @@ export class View {
     show("figures");
     show("empty");
     show("rows");
-    this.beside.blank();
+    this.beside.blank("loading");
     this.drawing.chart?.draw([], [], false);
   }
 

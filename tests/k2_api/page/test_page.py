@@ -77,7 +77,7 @@ def test_a_key_is_asked_for_once_and_a_wrong_one_is_said(
 ) -> None:
     with opened(browser, f"{address}/#key=k2_wrong") as page:
         dialog = page.page.locator("#key-dialog")
-        expect(dialog).to_contain_text("this API key is not known: it is mistyped, was revoked")
+        expect(dialog).to_contain_text("This API key is not known: it is mistyped, was revoked")
         assert page.page.url == f"{address}/"
         page.page.keyboard.type("no key")
         page.press("Enter")
@@ -95,7 +95,7 @@ def test_a_key_is_asked_for_once_and_a_wrong_one_is_said(
             "",
         ]
     with opened(browser, address) as page:
-        expect(page.page.locator("#key-dialog")).to_contain_text("this needs an API key")
+        expect(page.page.locator("#key-dialog")).to_contain_text("This needs an API key")
         page.press("Escape")
         expect(page.page.locator("#message")).to_contain_text("this needs an API key")
 
