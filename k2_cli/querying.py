@@ -36,7 +36,7 @@ _TAKES: dict[What, set[str]] = {
     What.REJECTED: _RANGE - {"symbol"} | _OPTIONS,
     What.INSTRUMENTS: {"symbol", "exchange"} | _OPTIONS,
     What.SYMBOLS: {"exchange", "as_of"},
-    What.LIVE: {"symbol", "exchange", "limit"},
+    What.LIVE: {"symbol", "exchange", "start", "limit"},
 }
 _INSTRUMENT = ("exchange", "symbol")
 # The columns that fit a screen.
@@ -105,7 +105,7 @@ def follow(k2: K2, said: Mapping[str, Any], channel: str, form: Form) -> None:
     symbol, exchange = said["symbol"], said["exchange"]
     if symbol is None or exchange is None:
         raise UsageError("live: say which with --symbol and --exchange.")
-    updates = k2.live(symbol, exchange, channel)
+    updates = k2.live(symbol, exchange, channel, start=said["start"])
     rows = ((update.channel, row) for update in updates for row in update.rows)
     for of, row in islice(rows, said["limit"]):
         typer.echo(_line(of, row) if form is Form.TABLE else msgspec.json.encode(row).decode())

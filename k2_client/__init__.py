@@ -19,6 +19,7 @@ from k2_client.problems import (
     InvalidParameter,
     K2Problem,
     LibraryMissing,
+    LiveOff,
     MissingKey,
     NoAnswer,
     RateLimited,
@@ -31,6 +32,7 @@ from k2_client.problems import (
 from k2_client.query import Query
 from k2_client.rows import (
     Candle,
+    CandleHealth,
     DayCondition,
     Gap,
     Instrument,
@@ -49,6 +51,7 @@ __all__ = [
     "Answer",
     "BadAnswer",
     "Candle",
+    "CandleHealth",
     "Candles",
     "ClientError",
     "Count",
@@ -62,6 +65,7 @@ __all__ = [
     "K2Problem",
     "LibraryMissing",
     "Live",
+    "LiveOff",
     "Meta",
     "MissingKey",
     "NoAnswer",

@@ -28,10 +28,9 @@ from k2_client.problems import (
     ClientError,
     Forbidden,
     K2Problem,
+    LiveOff,
     NoAnswer,
-    Told,
     of_answer,
-    of_told,
 )
 
 # What a reader that was away for long is sent at once can be much.
@@ -65,12 +64,14 @@ class Live:
         access: Access,
         places: Sequence[Place],
         cursors: Mapping[Place, str],
+        start: str | None,
         reconnect_for_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._access, self._places = access, list(places)
         self._unanswered: deque[int] = deque()
         self.cursors: dict[Place, str] = dict(cursors)
+        self._start = start
         self._again = Again(reconnect_for_s, clock)
 
     async def __aiter__(self) -> AsyncIterator[Rows]:
@@ -123,24 +124,32 @@ class Live:
     def _wishes(self) -> Iterator[str]:
         self._unanswered = deque(range(len(self._places)))
         for place in self._places:
-            wish = {"op": "subscribe", **place._asdict(), "cursor": self.cursors.get(place)}
+            wish = {"op": "subscribe", **place._asdict()}
+            if place in self.cursors:
+                wish["cursor"] = self.cursors[place]
+            elif self._start is not None:
+                wish["start"] = self._start
             yield msgspec.json.encode(wish).decode()
 
     def _taken(self, text: str | bytes) -> Rows | None:
         message = read_message(text)
         match message:
             case Refusal():
-                raise of_told(Told(message.status, message.detail, message.code))
-            case Subscribed(channel=channel, exchange=exchange, symbol=symbol):
+                raise message.problem
+            case Subscribed() if self._unanswered:
                 # Answers come in the order of wishes, and in K2's spelling, as rows do.
-                self._places[self._unanswered.popleft()] = Place(channel, exchange, symbol)
+                self._places[self._unanswered.popleft()] = self._kept(message)
             case Trades() | Quotes() | Candles():
-                if message.cursor is not None:
-                    place = Place(message.channel, message.exchange, message.symbol)
-                    self.cursors[place] = message.cursor
+                self._kept(message)
                 self._again.worked()
                 return message
         return None
+
+    def _kept(self, message: Rows | Subscribed) -> Place:
+        place = Place(message.channel, message.exchange, message.symbol)
+        if message.cursor is not None:
+            self.cursors[place] = message.cursor
+        return place
 
 
 class Again:
@@ -149,7 +158,8 @@ class Again:
     def __init__(self, for_s: float, clock: Callable[[], float]) -> None:
         self._for_s, self._clock = for_s, clock
         self._opened_at: float | None = None
-        self.worked()
+        self._tries, self._failing_since = 0, clock()
+        self._ever_worked = False
 
     def opened(self) -> None:
         """A connection stands."""
@@ -158,6 +168,7 @@ class Again:
     def worked(self) -> None:
         """Something came."""
         self._tries, self._failing_since = 0, self._clock()
+        self._ever_worked = True
 
     def pause_s(self, error: ClientError) -> float:
         """How long to wait before the next try. Raises the error where none may follow."""
@@ -168,7 +179,8 @@ class Again:
         asked = error.retry_after_s if isinstance(error, K2Problem) else None
         wait_s = (asked or 0.0) + uniform(0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**self._tries))
         self._tries += 1
-        if not error.retryable or now + wait_s - self._failing_since > self._for_s:
+        is_off = isinstance(error, LiveOff) and not self._ever_worked
+        if is_off or not error.retryable or now + wait_s - self._failing_since > self._for_s:
             raise error
         log.warning("%s Connecting again in %.1f s.", error, wait_s)
         return wait_s

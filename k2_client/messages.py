@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from k2_client.problems import BadAnswer
+from k2_client.problems import BadAnswer, K2Problem, Told, of_told
 from k2_client.rows import Candle, Quote, Trade
 
 
@@ -36,22 +36,30 @@ class Candles(_Message, frozen=True, kw_only=True, tag="ohlcv"):
 
 
 class Subscribed(_Message, frozen=True, kw_only=True, tag="subscribed"):
-    """A subscription has begun."""
+    """A subscription has begun; ``cursor`` is where it begins."""
+
+    cursor: str | None = None
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True, tag="end"):
     """The end of a page of a replay."""
 
-    has_more: bool
     cursor: str | None
+    has_more: bool = False
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True, tag="error"):
-    """What was asked cannot be done."""
+    """What was asked cannot be done; ``code`` is that of a problem."""
 
-    code: str = "error"
-    detail: str = ""
-    status: int = 422
+    code: str
+    detail: str
+
+    @property
+    def problem(self) -> K2Problem:
+        """The typed error. A message has no status of its own."""
+        status = 404 if self.code.startswith("unknown_") else 503
+        status = 422 if self.code.startswith("invalid_") else status
+        return of_told(Told(status, self.detail, self.code))
 
 
 Rows = Trades | Quotes | Candles

@@ -14,7 +14,8 @@ K2Error
         ├── InvalidParameter  422: a parameter that cannot be understood (UsageError)
         ├── RateLimited*      429: too many requests
         ├── Unavailable*      502, 503, 504: the tables cannot be read now
-        │   └── TimedOut      the query took longer than a query may
+        │   ├── TimedOut      the query took longer than a query may
+        │   └── LiveOff       nothing is streamed: the API runs without Kafka, or is stopping
         └── ServerFailed      500: a fault of the server
 
 Those marked * are tried again before they are raised: ``retryable`` says so.
@@ -113,11 +114,19 @@ class TimedOut(Unavailable):
     advice = "Ask for a shorter range."
 
 
+class LiveOff(Unavailable):
+    """Nothing is streamed; a stream that has begun waits until it is again."""
+
+
 class ServerFailed(K2Problem):
     """A fault of the server, which its log explains."""
 
 
-_BY_CODE: dict[str, type[K2Problem]] = {"invalid_key": InvalidKey, "timeout": TimedOut}
+_BY_CODE: dict[str, type[K2Problem]] = {
+    "invalid_key": InvalidKey,
+    "live_off": LiveOff,
+    "timeout": TimedOut,
+}
 _BY_STATUS: dict[int, type[K2Problem]] = {
     401: MissingKey,
     403: Forbidden,

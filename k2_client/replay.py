@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from k2_client.messages import Candles, End, Quotes, Refusal, Rows, Trades, read_message
-from k2_client.problems import BadAnswer, Told, of_told
+from k2_client.problems import BadAnswer
 from k2_client.query import PAGE_ROWS
 from k2_client.transport import Http
 
@@ -24,6 +24,6 @@ def replayed(http: Http, asked: Mapping[str, str]) -> Iterator[Rows]:
                 case End() as page:
                     break
                 case Refusal() as refusal:
-                    raise of_told(Told(refusal.status, refusal.detail, refusal.code))
+                    raise refusal.problem
         if page is None:
             raise BadAnswer("a page of the replay has no end. Is it K2's API?")

@@ -79,7 +79,8 @@ class Quote(Row, frozen=True, kw_only=True):
 class Candle(Row, frozen=True, kw_only=True):
     """Open, high, low, close and sums of one window.
 
-    ``final``: the window is over and nothing of it is on its way to the tables.
+    ``final``: the window is over and nothing of it is on its way to the tables. ``filled``: it had
+    no trade, and so no ids, and carries the close before it.
     """
 
     exchange: str
@@ -96,10 +97,11 @@ class Candle(Row, frozen=True, kw_only=True):
     taker_buy_quote_volume: Decimal
     vwap: Decimal
     trade_count: int
-    first_trade_id: str
-    last_trade_id: str
+    first_trade_id: str | None
+    last_trade_id: str | None
     window_date: date
     final: bool | None = None
+    filled: bool = False
 
 
 class Gap(Row, frozen=True, kw_only=True):
@@ -233,6 +235,25 @@ class Summary(Row, frozen=True, kw_only=True):
     conditions: list[DayCondition]
     gaps: list[Gap]
     quotes: int
+
+
+class FrameHealth(Row, frozen=True, kw_only=True):
+    """How far the stored candles of a timeframe are; windows that end by ``final_until`` are."""
+
+    newest_window: datetime | None
+    final_until: datetime | None
+    lag_seconds: float | None
+    slo_seconds: int | None
+
+
+class CandleHealth(Row, frozen=True, kw_only=True):
+    """How far the candles of an instrument are, by stored timeframe."""
+
+    exchange: str
+    symbol: str
+    timeframes: dict[str, FrameHealth]
+    open_gaps: int
+    missing_trades: int
 
 
 R = TypeVar("R", bound=Row)

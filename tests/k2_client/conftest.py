@@ -8,15 +8,16 @@ from k2_api.app import create_app
 from k2_client import K2
 from tests.api_server import serving
 from tests.k2_api.conftest import FILLED
+from tests.k2_api.lake_of_everything import lake_of_everything
 from tests.k2_api.lake_of_trades import TradeLake
 from tests.keyed import fast_key
 
 
 @pytest.fixture(scope="session")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> TradeLake:
-    """A lake of two days, two exchanges and three instruments."""
-    lake = TradeLake(tmp_path_factory.mktemp("served"))
-    lake.add(FILLED)
+    """Two days of trades of three instruments on two exchanges, and rows of all else."""
+    lake = lake_of_everything(tmp_path_factory.mktemp("served"))
+    lake.add(FILLED[-1:])
     return lake
 
 

@@ -24,6 +24,7 @@ from k2_client import (
     ClientError,
     Forbidden,
     InvalidKey,
+    LiveOff,
     NoAnswer,
     Place,
     Quotes,
@@ -44,8 +45,8 @@ def trades(*numbers: int, cursor: str | None, place: Place = TRADES) -> str:
     return msgspec.json.encode({**head, "data": made}).decode()
 
 
-def subscribed(place: Place = TRADES) -> str:
-    return json.dumps({"type": "subscribed", **place._asdict()})
+def subscribed(place: Place = TRADES, cursor: str | None = None) -> str:
+    return json.dumps({"type": "subscribed", **place._asdict(), "cursor": cursor})
 
 
 @dataclass(frozen=True)
@@ -124,10 +125,19 @@ def test_a_lost_connection_is_opened_again_behind_the_last_message() -> None:
 
         found = asyncio.run(read())
         assert numbers(found) == ["1", "2", "3", "4"]
-        assert [w[0]["cursor"] for w in heard.wishes] == [None, "b"]
-        assert heard.wishes[0] == [{"op": "subscribe", **TRADES._asdict(), "cursor": None}]
+        assert [w[0].get("cursor") for w in heard.wishes] == [None, "b"]
+        assert heard.wishes[0] == [{"op": "subscribe", **TRADES._asdict()}]
         assert heard.keys == [KEY, KEY]
         assert live.cursors == {TRADES: "c"}
+
+
+def test_what_came_from_an_instant_on_is_asked_for_until_something_came() -> None:
+    turns = (Turn(), Turn([trades(1, cursor="a")]), TWICE[1])
+    with hub(*turns) as (address, heard), K2(address) as k2:
+        live = k2.live("BTC-USDT", "binance", start="2024-08-08")
+        assert numbers(list(islice(live, 2))) == ["1", "4"]
+        told = [{k: w.get(k) for k in ("start", "cursor")} for [w] in heard.wishes]
+    assert told == [{"start": "2024-08-08", "cursor": None}] * 2 + [{"start": None, "cursor": "a"}]
 
 
 def test_the_same_without_a_loop() -> None:
@@ -140,19 +150,16 @@ def test_the_same_without_a_loop() -> None:
 
 def test_each_subscription_goes_on_from_its_own_place_in_k2s_spelling() -> None:
     bitcoin, ether = Place("trades", "kraken", "BTC-USD"), Place("trades", "kraken", "ETH-USD")
-    first = [subscribed(bitcoin), trades(1, cursor="a", place=bitcoin), subscribed(ether)]
+    first = [subscribed(bitcoin), trades(1, cursor="a", place=bitcoin), subscribed(ether, "s")]
     last = [trades(2, cursor="b", place=ether), trades(3, cursor="c", place=bitcoin)]
     turns = Turn(first, wishes=2), Turn(last, wishes=2)
     with hub(*turns) as (address, heard), K2(address) as k2:
         found = list(islice(k2.live(["XBT/USD", "ETH/USD"], "kraken", "trades"), 3))
         assert numbers(found) == ["1", "2", "3"]
-        assert [(w["symbol"], w["cursor"]) for w in heard.wishes[0]] == [
-            ("XBT/USD", None),
-            ("ETH/USD", None),
-        ]
+        assert [w["symbol"] for w in heard.wishes[0]] == ["XBT/USD", "ETH/USD"]
         assert [(w["symbol"], w["cursor"]) for w in heard.wishes[1]] == [
             ("BTC-USD", "a"),
-            ("ETH-USD", None),
+            ("ETH-USD", "s"),
         ]
 
 
@@ -176,7 +183,7 @@ def test_a_reader_that_was_too_slow_goes_on_where_it_was() -> None:
         assert heard.wishes[1][0]["cursor"] == "a"
 
 
-REFUSED = '{"type":"error","status":404,"code":"unknown_symbol","detail":"no X. Known: Y."}'
+REFUSED = '{"type":"error","code":"unknown_symbol","detail":"no X. Known: Y."}'
 
 
 @pytest.mark.parametrize(
@@ -184,6 +191,7 @@ REFUSED = '{"type":"error","status":404,"code":"unknown_symbol","detail":"no X. 
     [
         (Turn([REFUSED]), UnknownName, "no X. Known: Y"),
         (Turn(refuse=(401, "invalid_key", "")), InvalidKey, "because"),
+        (Turn(['{"type":"error","code":"live_off","detail":"no Kafka."}']), LiveOff, "no Kafka"),
         (Turn(close=1008, reason="the key was revoked"), Forbidden, "the key was revoked"),
         (Turn(['{"type":"trades"}']), BadAnswer, "not one that this client knows"),
     ],

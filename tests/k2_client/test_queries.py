@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any
 
 import httpx2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2_client import K2, UnknownName, query
+from k2_client import K2, Page, UnknownName, query
 from k2_market.errors import UsageError
 from k2_market.timeframes import TIMEFRAMES
 from tests.k2_api.conftest import FILLED
@@ -83,6 +84,63 @@ def test_symbols_and_the_first_row(k2: K2) -> None:
     assert first is not None
     assert first.trade_id == "1"
     assert k2.trades("BTC-USDT", start="2025-01-01").first() is None
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "rows"),
+    [
+        ("quotes", {"symbol": "BTC-USDT", "exchange": "binance", "start": "2024-08-08"}, 40),
+        ("gaps", {"state": "open"}, 6),
+        ("condition", {"kind": "trades"}, 2),
+        ("reconciliation", {"exchange": ["binance", "kraken"], "timeframe": "1m"}, 5),
+        ("rejected", {"start": "2024-08-08"}, 5),
+    ],
+)
+def test_every_kind_of_row_is_read(
+    k2: K2, address: str, key: str, path: str, asked: dict[str, Any], rows: int
+) -> None:
+    found = getattr(k2, path)(**asked).to_list()
+    told = {n: v if isinstance(v, str) else ",".join(v) for n, v in asked.items()}
+    headers = {"X-API-Key": key}
+    answer = httpx2.get(f"{address}/v1/{path}", params=told, headers=headers).json()["data"]
+    assert len(found) == len(answer) == rows
+    assert [r.exchange for r in found] == [r["exchange"] for r in answer]
+    assert list(answer[0]) == list(found[0].__struct_fields__)
+
+
+def test_fields_and_order_are_the_apis(k2: K2) -> None:
+    chosen = k2.trades("ETH-USDT", start=START, fields=["price", "trade_id"], order="desc", limit=2)
+    assert [t.trade_id for t in chosen] == ["1040", "1039"]
+    assert chosen.row.__struct_fields__ == ("price", "trade_id")
+
+
+def test_a_day_is_summed_up_and_its_states_are_listed(k2: K2) -> None:
+    [day] = k2.summary("btcusdt", START, "binance")
+    assert day.candle is not None
+    assert (day.date, day.candle.trade_count, day.quotes) == (START, 60, 40)
+    states = k2.snapshots("gold.trades")
+    assert states[0].rows > states[-1].rows
+    before = k2.trades(start=START, as_of=int(states[-1].snapshot_id)).to_list()
+    assert len(before) == states[-1].rows
+
+
+def test_how_far_candles_are_is_told_by_timeframe(k2: K2) -> None:
+    health = {(h.exchange, h.symbol): h for h in k2.candle_health()}
+    frames = health["binance", "BTC-USDT"].timeframes
+    assert set(frames) == set(TIMEFRAMES)
+    assert frames["1d"].newest_window == datetime(2024, 8, 9, tzinfo=UTC)
+
+
+def test_candles_of_several_questions_come_in_one_request(k2: K2) -> None:
+    hours = k2.ohlcv("BTC-USDT", "binance", "1h", START, END)
+    sevens = k2.ohlcv("ETH-USDT", "binance", "7m", START, END, fill="prev", order="desc", limit=3)
+    unknown = k2.ohlcv("NO-SUCH", "binance", "1h", START)
+    first, second, refused = k2.batch([hours, sevens, unknown])
+    assert isinstance(first, Page)
+    assert isinstance(second, Page)
+    assert (first.rows, second.rows) == (hours.to_list(), sevens.to_list())
+    assert len(second.rows) == 3
+    assert isinstance(refused, UnknownName)
 
 
 def test_a_wrong_name_is_told_with_the_right_ones(k2: K2) -> None:

@@ -10,17 +10,26 @@ import pyarrow as pa
 import pytest
 from msgspec.structs import fields
 
+from k2_api.reading.candle_set import FILLED_ROW
 from k2_client import rows
-from k2_client.rows import Row, Snapshot, Summary, Symbol, Trade, narrowed
+from k2_client.rows import (
+    CandleHealth,
+    FrameHealth,
+    Row,
+    Snapshot,
+    Summary,
+    Symbol,
+    Trade,
+    narrowed,
+)
 from k2_market.conditions import DAY_CONDITION
 from k2_market.errors import UnknownName
 from k2_market.klines import RECONCILIATION
 from k2_market.listing import INSTRUMENT
-from k2_market.records import CANDLE, GAP, QUOTE, REJECTED, TRADE, Record
+from k2_market.records import GAP, QUOTE, REJECTED, TRADE, Record
 
-RECORDS = (TRADE, QUOTE, CANDLE, GAP, DAY_CONDITION, RECONCILIATION, REJECTED, INSTRUMENT)
-OF_NO_TABLE = {Snapshot, Summary, Symbol}
-BESIDE_THE_TABLE = {"Candle": {"final": bool | None}}
+RECORDS = (TRADE, QUOTE, FILLED_ROW, GAP, DAY_CONDITION, RECONCILIATION, REJECTED, INSTRUMENT)
+OF_NO_TABLE = {CandleHealth, FrameHealth, Snapshot, Summary, Symbol}
 
 
 def python_type(kind: pa.DataType) -> Any:
@@ -48,8 +57,11 @@ def test_a_row_has_the_fields_of_its_record(record: Record) -> None:
         f.name: python_type(f.type) | None if f.nullable else python_type(f.type)
         for f in record.schema
     }
-    assert {f.name: f.type for f in fields(row)} == expected | BESIDE_THE_TABLE.get(record.name, {})
-    assert [f.name for f in fields(row)][: len(expected)] == list(expected)
+    assert [f.name for f in fields(row)] == list(expected)
+    # What only answers have, and not all of them, need not be there.
+    optional = {f.name: f.type for f in fields(row) if not f.required}
+    assert optional in ({}, {"final": bool | None, "filled": bool})
+    assert {f.name: f.type for f in fields(row)} == expected | optional
 
 
 def test_every_row_is_of_a_record() -> None:

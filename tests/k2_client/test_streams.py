@@ -107,7 +107,6 @@ def test_without_pandas_the_way_to_it_is_told(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_with_pandas_instants_keep_their_zone_and_decimals_stay_exact() -> None:
-    pytest.importorskip("pandas")
     with asking(WHOLE, attempts=3) as (k2, _):
         last = k2.trades(start="2024-08-08").to_pandas().iloc[-1]
     assert last["price"] == Decimal("61234.50000000")
