@@ -177,12 +177,19 @@ def _app(driver: LakeDriver, fed: HandFed, settings: LiveSettings) -> FastAPI:
 
 
 @contextmanager
-def served(driver: LakeDriver, settings: LiveSettings | None = None) -> Iterator[Served]:
-    """The live routes over the lake, until the context ends."""
+def served(
+    driver: LakeDriver, settings: LiveSettings | None = None, kernel_bytes: int | None = None
+) -> Iterator[Served]:
+    """The live routes over the lake, until the context ends.
+
+    ``kernel_bytes`` is about what the kernel keeps for a reader that does not read.
+    """
     fed = HandFed(driver)
     app = _app(driver, fed, settings or LiveSettings())
     key = fast_key(driver.lake.settings)
     listening = socket.create_server(("127.0.0.1", 0), backlog=512)
+    if kernel_bytes is not None:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, kernel_bytes)
     port = listening.getsockname()[1]
     server = Server(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
