@@ -6,13 +6,21 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.k2_api.live.hand_fed import Served
-
 WITHIN_S = 20
+
+
+class Reached(Protocol):
+    """A running server."""
+
+    @property
+    def port(self) -> int: ...
+
+    @property
+    def headers(self) -> dict[str, str]: ...
 
 
 class Talk:
@@ -51,7 +59,7 @@ class Talk:
 
 
 @asynccontextmanager
-async def talk(served: Served, **options: Any) -> AsyncIterator[Talk]:
+async def talk(served: Reached, **options: Any) -> AsyncIterator[Talk]:
     options = {"additional_headers": served.headers, "proxy": None, **options}
     async with connect(f"ws://127.0.0.1:{served.port}/v1/live", **options) as connection:
         yield Talk(connection)
