@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
+import pyarrow as pa
 from pyiceberg.table import Table
 
 from k2_api.questions.candles import CandleParameters
 from k2_api.reading.asked import Asked, ask
+from k2_api.reading.candle_export import candle_batches, count_candles
 from k2_api.reading.candle_files import CandleFiles
 from k2_api.reading.candle_health import candle_health
 from k2_api.reading.candle_set import CANDLE_ROW, CandleSet, candle_set
@@ -54,13 +56,32 @@ class CandleReader:
     def page(self, timeframe: str, said: CandleParameters) -> tuple[Asked, Page]:
         """The page. Raises UsageError, UnknownName, TooLarge, LakeUnavailable."""
         beat = self._reader.beat()
-        asked = self._ask(timeframe, said)
-        if asked.at is None:
-            asked = replace(asked, newer=self.newer(_source(asked), asked.table))
+        asked = self.asked(timeframe, said)
         found = self._from_memory(asked, said.limit, load=True) if _plain(said) else None
         if found is not None and beat is not None:
             self._looked_up[timeframe] = beat
         return found or (asked, candle_page(self._reader, self._files, asked, said.limit))
+
+    def asked(self, timeframe: str, said: CandleParameters) -> Asked:
+        """What is asked, of which state. Raises UsageError, UnknownName, LakeUnavailable."""
+        asked = self._ask(timeframe, said)
+        if asked.at is not None:
+            return asked
+        return replace(asked, newer=self.newer(_source(asked), asked.table))
+
+    def count(self, asked: Asked) -> int:
+        """How many rows there are. Raises TooLarge, LakeUnavailable."""
+        return count_candles(self._reader, asked)
+
+    def batches(
+        self, asked: Asked, limit: int | None = None
+    ) -> Generator[pa.RecordBatch, None, None]:
+        """All rows, at most ``limit``, with the columns that were asked for.
+
+        Raises LakeUnavailable, TooLarge.
+        """
+        instruments = self._symbols.listing().instruments
+        return candle_batches(self._reader, self._files, asked, instruments, limit)
 
     def newer(self, timeframe: str, table: Table | None) -> Newer:
         """What stored candles of that timeframe do not tell yet. Raises LakeUnavailable."""

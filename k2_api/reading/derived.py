@@ -65,6 +65,15 @@ def derived_rows(reader: LakeReader, asked: Asked, limit: int) -> pa.Table:
     return found.select(CANDLE.columns).cast(CANDLE.schema)
 
 
+def whole(reader: LakeReader, asked: Asked) -> tuple[Part, Files]:
+    """The question from its first window to its last, and the files of it. Raises TooLarge."""
+    within = aligned(replace(asked, after=None))
+    files = plan(reader, within)
+    part = _between(within, *_reach(within, files))
+    require_bounded(part, files)
+    return part, files
+
+
 def aligned(asked: Asked) -> Asked:
     """The question with a range that begins and ends with a window."""
     grain = windows_of(asked)

@@ -43,6 +43,8 @@ def final_starts(starts: Sequence[int], held: Held, asked: Asked) -> list[bool]:
     """The same of stored windows of one instrument, none of them replaced."""
     length = cast("CandleSet", asked.dataset).source.micros
     newest = _over(held, asked).get(asked.exchanges[0], 0) - length
+    if not asked.newer.unsettled:
+        return [start <= newest for start in starts]
     return [start <= newest and not _unsettled(asked, start, start + length) for start in starts]
 
 
