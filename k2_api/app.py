@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from k2_api.answers.links import with_links
 from k2_api.answers.problems import CONTENT_TYPE, install
 from k2_api.guard.guard import Guard
 from k2_api.guard.install import install_guard
@@ -58,7 +59,7 @@ def create_app(settings: LakeSettings) -> FastAPI:
     install(app)
     install_guard(app, Guard(settings, GuardSettings.from_environment()))
     describe = app.openapi
-    app.openapi = lambda: describe_guard(_with_problems(describe()))  # type: ignore[method-assign]
+    app.openapi = lambda: with_links(describe_guard(_with_problems(describe())))  # type: ignore[method-assign]
     return app
 
 

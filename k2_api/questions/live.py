@@ -19,6 +19,6 @@ class LiveParameters(BaseModel):
     )
     cursor: str | None = Field(
         None,
-        max_length=8192,
+        max_length=4096,
         description="The id of the last event received: what came after it follows. Default: now.",
     )

@@ -23,6 +23,16 @@ _EXAMPLE = (
     'data: {"type":"trades","channel":"trades","exchange":"binance","symbol":"BTC-USDT",'
     '"data":[{"trade_id":"1","price":"60854.36000000"}],"cursor":"dGhl..."}\n\n'
 )
+_EVENT = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"type": "string", "description": "The type of the message."},
+        "id": {"type": "string", "description": "The cursor of all streams together."},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "retry": {"type": "integer"},
+    },
+}
 
 
 @router.websocket("/live")
@@ -38,7 +48,7 @@ async def live_socket(socket: WebSocket) -> None:
     responses={
         200: {
             "description": "Events without an end, each with the cursor of them all as its id.",
-            "content": {MEDIA_TYPE: {"schema": {"type": "string"}, "example": _EXAMPLE}},
+            "content": {MEDIA_TYPE: {"itemSchema": _EVENT, "example": _EXAMPLE}},
         },
         **PROBLEMS,
     },

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
+from k2_feeds.kafka.broker import FOLDER, start_broker
 from k2_lake.tables import TABLES
 from tests.k2_api.lake_of_everything import lake_of_everything
 from tests.k2_api.lake_of_trades import TradeLake
@@ -16,14 +17,15 @@ SEALED = "sealed"
 
 
 @pytest.fixture(scope="package")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> TradeLake:
-    """Every table that has rows has the tag ``sealed``."""
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TradeLake]:
+    """Every table that has rows has the tag ``sealed``; a broker runs, in which nothing waits."""
     made = lake_of_everything(tmp_path_factory.mktemp("hostile"))
     for table in map(made.lake.table, TABLES):
         head = table.current_snapshot()
         if head is not None:
             table.manage_snapshots().create_tag(head.snapshot_id, SEALED).commit()
-    return made
+    with start_broker(made.settings.home / FOLDER):
+        yield made
 
 
 @pytest.fixture(scope="package")
