@@ -44,6 +44,9 @@ class CandleParameters(RangeParameters):
 class CandleQuestion(CandleParameters):
     """One question of a batch: the timeframe, and what `/v1/ohlcv/{timeframe}` takes."""
 
+    # JSON has numbers and booleans of its own: nothing needs to be read out of texts, as in a URL.
+    model_config = ConfigDict(strict=True)
+
     timeframe: str = Field(max_length=16, description=TIMEFRAME)
 
     @property

@@ -14,6 +14,7 @@ from k2_api.answers.pages import answer, page_answer, page_json, text
 from k2_api.answers.problems import problem_of
 from k2_api.guard.permits import requires
 from k2_api.questions.candles import TIMEFRAME, CandleBatch, CandleParameters
+from k2_api.questions.parameters import NoParameters
 from k2_api.reading.batch import Answered, answered
 from k2_api.routes.sources import PROBLEMS, candles_of
 from k2_market.errors import K2Error
@@ -52,8 +53,10 @@ def _problem(path: str, error: K2Error) -> bytes:
 
 
 # Declared before the timeframes, or it would be taken for one.
-@router.get("/ohlcv/health", response_model=CandleHealth, responses={503: PROBLEMS[503]})
-def health(request: Request) -> Response:
+@router.get(
+    "/ohlcv/health", response_model=CandleHealth, responses={n: PROBLEMS[n] for n in (422, 503)}
+)
+def health(request: Request, _: Annotated[NoParameters, Query()]) -> Response:
     """How far the candles of each instrument are: newest windows, what is final, gaps and lag."""
     return answer({"data": candles_of(request).health(request.app.state.lags.by_table())})
 
