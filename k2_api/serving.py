@@ -7,10 +7,11 @@ import socket
 import uvicorn
 from fastapi import FastAPI
 
+from k2_api.guard.connections import IDLE_S, BoundedHttp
 from k2_api.live.settings import LiveSettings
 
 # What is still being answered when the server stops is given so long.
-STOP_WITHIN_S = 5
+STOP_WITHIN_S = 4
 # Beyond this uvicorn reads no message of a client at all; what is too long is answered below it.
 _MOST_READ = 65_536
 
@@ -24,6 +25,9 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 log_level="warning",
+                http=BoundedHttp,
+                timeout_keep_alive=IDLE_S,
+                server_header=False,
                 timeout_graceful_shutdown=STOP_WITHIN_S,
                 ws_max_size=_MOST_READ,
                 ws_ping_interval=live.heartbeat_s,
@@ -35,6 +39,8 @@ class Server(uvicorn.Server):
         self._app = app
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End live streams, then everything else."""
+        """End live streams, then everything else, also what a client does not take."""
         await self._app.state.live.stop()
         await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()

@@ -293,6 +293,7 @@ class Health(BaseModel):
     breakers: dict[str, Literal["closed", "open", "half-open"]] = Field(
         description="By dependency: open is left alone for a while, half-open is being tried."
     )
-    load: float = Field(description="The share of places for requests that are taken.")
+    load: float = Field(description="The share of places for requests that are taken, averaged.")
+    in_work: int = Field(description="Requests in work now, this one among them.")
     newest_trade: datetime | None = Field(description="The newest trade time in gold.trades.")
     tables: list[TableHealth]

@@ -16,7 +16,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -26,6 +26,7 @@ from k2_api.guard.refusals import Overloaded, TimedOut, TooLarge
 from k2_market.errors import LakeUnavailable
 
 LOOKED_EVERY_S = 0.1
+INTERRUPTED_EVERY_S, ENDED_WITHIN_S = 0.01, 2.0
 RETRY_S = 5
 
 ASKING: ContextVar[str] = ContextVar("asking", default="")
@@ -45,6 +46,10 @@ class Budget:
         self.timeout_s, self.memory, self.threads = timeout_s, memory, cores
         self._turns = _Turns(at_once or max(2 * cores, 4))
         self._watch = _Watch()
+
+    def stop(self) -> None:
+        """Interrupt whatever runs, and wait until it has ended: the API ends."""
+        self._watch.interrupt_all()
 
     @contextmanager
     def spent_on(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
@@ -131,6 +136,15 @@ class _Watch:
         with self._lock:
             self._running.discard(watched)
 
+    def interrupt_all(self) -> None:
+        until = time.monotonic() + ENDED_WITHIN_S
+        while time.monotonic() < until:
+            with self._lock:
+                if not self._running:
+                    return
+                _interrupt(self._running)
+            time.sleep(INTERRUPTED_EVERY_S)
+
     def _look(self) -> None:
         while True:
             time.sleep(LOOKED_EVERY_S)
@@ -140,6 +154,10 @@ class _Watch:
                     return
                 now = time.monotonic()
                 # Within the lock: a cursor that has ended is not interrupted in its next query.
-                for watched in [w for w in self._running if w.until <= now]:
-                    watched.interrupted = True
-                    watched.cursor.interrupt()
+                _interrupt(w for w in self._running if w.until <= now)
+
+
+def _interrupt(running: Iterable[_Watched]) -> None:
+    for watched in running:
+        watched.interrupted = True
+        watched.cursor.interrupt()

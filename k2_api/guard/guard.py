@@ -42,6 +42,7 @@ class Guard:
             "switched_off": sorted(OFF_FROM.keys() - features(level)),
             "breakers": self.breakers.states(),
             "load": round(self.places.load(), 3),
+            "in_work": self.places.taken,
         }
 
     async def identify(self, headers: Mapping[bytes, bytes], client: str) -> Key:

@@ -44,6 +44,11 @@ class Places:
         finally:
             self._count(key, -1)
 
+    @property
+    def taken(self) -> int:
+        """How many requests are in work now."""
+        return self._total
+
     def load(self) -> float:
         """The share of places that are taken, averaged over some seconds."""
         return self._settled(time.monotonic()) / self._places

@@ -90,7 +90,8 @@ class LakeReader:
         self._database = confined_database(settings.warehouse, self._budget)
 
     def close(self) -> None:
-        """Let go of the database; nothing can be read afterwards."""
+        """Let go of the database; what runs is interrupted, nothing can be read afterwards."""
+        self._budget.stop()
         self._pulse.close()
         self._database.close()
 
