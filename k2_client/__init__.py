@@ -8,6 +8,7 @@
 
 from k2_client.answers import Answer, Count, Freshness, Meta, Page
 from k2_client.client import K2
+from k2_client.figures import Bucket, CandleHealth, Snapshot, Summary, Symbol, Twap, Vwap
 from k2_client.live import Live, Place
 from k2_client.messages import Candles, Quotes, Trades
 from k2_client.patience import Patience
@@ -32,7 +33,6 @@ from k2_client.problems import (
 from k2_client.query import Query
 from k2_client.rows import (
     Candle,
-    CandleHealth,
     DayCondition,
     Gap,
     Instrument,
@@ -40,9 +40,6 @@ from k2_client.rows import (
     Reconciliation,
     Rejected,
     Row,
-    Snapshot,
-    Summary,
-    Symbol,
     Trade,
 )
 
@@ -50,6 +47,7 @@ __all__ = [
     "K2",
     "Answer",
     "BadAnswer",
+    "Bucket",
     "Candle",
     "CandleHealth",
     "Candles",
@@ -87,6 +85,8 @@ __all__ = [
     "TooLarge",
     "Trade",
     "Trades",
+    "Twap",
     "Unavailable",
     "UnknownName",
+    "Vwap",
 ]

@@ -6,20 +6,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from types import TracebackType
-from typing import Any, Self
-from urllib.parse import quote
+from typing import Self
 
 from k2_client.access import access
-from k2_client.answers import Answer, Page
+from k2_client.answers import Page
+from k2_client.at_once import Figures
 from k2_client.batch import batched
 from k2_client.data import Questions
 from k2_client.live import Live, Place
 from k2_client.messages import Candles, Quotes, Trades
 from k2_client.patience import Patience
 from k2_client.problems import K2Problem
-from k2_client.query import Query, decoded
+from k2_client.query import Query
 from k2_client.questions import (
-    Asked,
     Names,
     State,
     joined,
@@ -31,19 +30,15 @@ from k2_client.questions import (
 from k2_client.replay import replayed
 from k2_client.rows import (
     Candle,
-    CandleHealth,
-    Snapshot,
-    Summary,
-    Symbol,
 )
-from k2_client.times import Day, When, day_text, instant_text
+from k2_client.times import When, instant_text
 from k2_client.transport import Http
 
 TIMEOUT_S = 60.0
 RECONNECT_FOR_S = 900.0
 
 
-class K2(Questions):
+class K2(Questions, Figures):
     """A connection to K2's API; a context manager, safe to use from several threads.
 
     Where they are None, ``address`` is K2_API_URL (else this machine's port 8000) and ``key``
@@ -87,37 +82,6 @@ class K2(Questions):
         """
         return list(batched(self._http, queries))
 
-    def symbols(self, exchange: Names | None = None, *, as_of: State | None = None) -> list[Symbol]:
-        """Every instrument that has trades; asked at once, as all that is short."""
-        asked = {"exchange": joined(exchange), "as_of": state_text(as_of)}
-        found: list[Symbol] = self._asked("/v1/symbols", asked, list[Symbol])
-        return found
-
-    def candle_health(self) -> list[CandleHealth]:
-        """Of each instrument how far its candles are, and how many trades they miss."""
-        found: list[CandleHealth] = self._asked("/v1/ohlcv/health", {}, list[CandleHealth])
-        return found
-
-    def snapshots(self, table: str | None = None, *, limit: int | None = None) -> list[Snapshot]:
-        """The states of tables that are kept, the newest first: ``as_of`` reads them."""
-        asked = {"table": table, "limit": None if limit is None else str(limit)}
-        found: list[Snapshot] = self._asked("/v1/snapshots", asked, list[Snapshot])
-        return found
-
-    def summary(
-        self,
-        symbol: str,
-        day: Day,
-        exchange: Names | None = None,
-        *,
-        as_of: State | None = None,
-    ) -> list[Summary]:
-        """A UTC day of an instrument, for each exchange: candle, condition, gaps, quotes."""
-        path = f"/v1/summary/{quote(symbol, safe='')}/{day_text('day', day)}"
-        asked = {"exchange": joined(exchange), "as_of": state_text(as_of)}
-        found: list[Summary] = self._asked(path, asked, list[Summary])
-        return found
-
     def live(
         self,
         symbol: Names,
@@ -157,6 +121,3 @@ class K2(Questions):
         asked = ranged(symbol, exchange, start, end)
         asked |= {"channels": joined(channels), "as_of": state_text(as_of), "cursor": cursor}
         return replayed(self._http, said(asked))
-
-    def _asked(self, path: str, asked: Asked, form: Any) -> Any:
-        return decoded(self._http.get(path, said(asked)), Answer[form]).data

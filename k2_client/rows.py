@@ -200,62 +200,6 @@ class Instrument(Row, frozen=True, kw_only=True):
     valid_to: datetime | None
 
 
-class Symbol(Row, frozen=True, kw_only=True):
-    """An instrument that has trades, with the UTC days of the first and the last."""
-
-    exchange: str
-    symbol: str
-    exchange_symbol: str
-    first_trade_date: date
-    last_trade_date: date
-    trades: int
-
-
-class Snapshot(Row, frozen=True, kw_only=True):
-    """A state of a table that can be asked for with ``as_of``; ``mode`` is what its commit was."""
-
-    table: str
-    snapshot_id: str
-    committed_at: datetime
-    mode: str
-    days: list[date]
-    added: int
-    removed: int
-    rows: int
-    tags: list[str]
-
-
-class Summary(Row, frozen=True, kw_only=True):
-    """A day of an instrument on an exchange; ``candle`` is None where there was no trade."""
-
-    exchange: str
-    symbol: str
-    date: date
-    candle: Candle | None
-    conditions: list[DayCondition]
-    gaps: list[Gap]
-    quotes: int
-
-
-class FrameHealth(Row, frozen=True, kw_only=True):
-    """How far the stored candles of a timeframe are; windows that end by ``final_until`` are."""
-
-    newest_window: datetime | None
-    final_until: datetime | None
-    lag_seconds: float | None
-    slo_seconds: int | None
-
-
-class CandleHealth(Row, frozen=True, kw_only=True):
-    """How far the candles of an instrument are, by stored timeframe."""
-
-    exchange: str
-    symbol: str
-    timeframes: dict[str, FrameHealth]
-    open_gaps: int
-    missing_trades: int
-
-
 R = TypeVar("R", bound=Row)
 
 

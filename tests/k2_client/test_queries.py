@@ -131,6 +131,22 @@ def test_how_far_candles_are_is_told_by_timeframe(k2: K2) -> None:
     assert frames["1d"].newest_window == datetime(2024, 8, 9, tzinfo=UTC)
 
 
+def test_figures_of_a_range_are_those_of_its_trades(k2: K2) -> None:
+    trades = k2.trades("BTC-USDT", "binance", START, date(2024, 8, 9)).to_list()
+    asked = ("BTC-USDT", "binance", START, date(2024, 8, 9))
+    [vwap] = k2.vwap(*asked)
+    assert vwap.volume == sum(t.quantity for t in trades)
+    assert vwap.quote_volume == sum(t.price * t.quantity for t in trades)
+    [candle] = k2.range_candle(*asked)
+    assert (candle.high, candle.trade_count) == (max(t.price for t in trades), len(trades))
+    profile = k2.volume_profile(*asked, bucket="10")
+    assert sum(b.volume for b in profile) == vwap.volume
+    assert all(b.price_high - b.price_low == 10 for b in profile)
+    [twap] = k2.twap(*asked, consolidated=True)
+    assert twap.exchange == "consolidated"
+    assert candle.low <= twap.twap <= candle.high
+
+
 def test_candles_of_several_questions_come_in_one_request(k2: K2) -> None:
     hours = k2.ohlcv("BTC-USDT", "binance", "1h", START, END)
     sevens = k2.ohlcv("ETH-USDT", "binance", "7m", START, END, fill="prev", order="desc", limit=3)
