@@ -27,6 +27,7 @@ from k2_api.reading.lags import Lags
 from k2_api.reading.reader import LakeReader
 from k2_api.reading.symbols import Symbols
 from k2_api.routes import ROUTERS
+from k2_api.tail.candles import FreshCandles
 from k2_api.tail.tail import Tail
 from k2_feeds.kafka.broker import settings_here
 from k2_lake.catalog import LakeSettings
@@ -67,10 +68,11 @@ def create_app(settings: LakeSettings) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.reader = LakeReader(app.state.settings, app.state.guard)
     app.state.symbols = Symbols(app.state.reader)
-    app.state.candles = CandleReader(app.state.reader, app.state.symbols)
     app.state.lags = Lags(app.state.reader, app.state.settings.home)
     home = app.state.settings.home
     app.state.tail = Tail(app.state.reader, lambda: settings_here(os.environ, home))
+    newer = FreshCandles(app.state.reader, app.state.tail)
+    app.state.candles = CandleReader(app.state.reader, app.state.symbols, newer)
     app.state.aggregations = Aggregations(
         app.state.reader, app.state.symbols, app.state.candles, app.state.tail
     )

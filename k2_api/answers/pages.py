@@ -25,7 +25,7 @@ def page_json(asked: Asked, said: Parameters, found: Page, **more: object) -> by
         "limit": said.limit,
         "has_more": found.next_cursor is not None,
         "next_cursor": found.next_cursor,
-        "freshness": None if asked.tail is None else asked.tail.freshness,
+        "freshness": asked.freshness,
         **more,
     }
     rows = ",".join(found.rows)

@@ -15,6 +15,7 @@ from k2_api.reading.current import NOTHING_NEWER, Newer
 from k2_api.reading.datasets import Dataset
 from k2_api.reading.reader import LakeReader, Pinned, pinned
 from k2_api.reading.symbols import Listing, Symbols, require_exchange
+from k2_api.tail.freshness import Freshness
 from k2_api.tail.tail import Tail
 from k2_api.tail.view import TailView
 from k2_market.errors import UnknownName
@@ -48,6 +49,8 @@ class Asked:
     newest_day: date | None = None
     tail: TailView | None = None
     """What the table may lack; None where it was asked for as it was, or has no tail."""
+    freshness: Freshness | None = None
+    """How fresh the answer is; None where that is not asked."""
     newer: Newer = NOTHING_NEWER
     """Candles in the place of stored ones that do not hold any more."""
 
@@ -96,6 +99,7 @@ def ask(
         (*conditions, *(f"{name} = ${name}" for name in filters)),
         {**(values or {}), **filters},
         tail=newer,
+        freshness=None if newer is None else newer.freshness,
     )
     return _with_days(asked, listing, settled=after is not None)
 

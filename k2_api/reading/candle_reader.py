@@ -50,7 +50,7 @@ class CandleReader:
             newer = self._newer.at_hand(_source(asked), asked.table)
             if newer is None:
                 return None
-            asked = replace(asked, newer=newer)
+            asked = self._with(asked, newer)
         return self._from_memory(asked, said.limit, load=False)
 
     def page(self, timeframe: str, said: CandleParameters) -> tuple[Asked, Page]:
@@ -67,7 +67,7 @@ class CandleReader:
         asked = self._ask(timeframe, said)
         if asked.at is not None:
             return asked
-        return replace(asked, newer=self.newer(_source(asked), asked.table))
+        return self._with(asked, self.newer(_source(asked), asked.table))
 
     def count(self, asked: Asked) -> int:
         """How many rows there are. Raises TooLarge, LakeUnavailable."""
@@ -93,6 +93,12 @@ class CandleReader:
 
     def _ask(self, timeframe: str, said: CandleParameters) -> Asked:
         return ask(self._reader, self._symbols, candle_set(timeframe, said), said)
+
+    def _with(self, asked: Asked, newer: Newer) -> Asked:
+        if self._newer is None:
+            return asked
+        fresh = self._newer.freshness(_source(asked), asked.exchanges)
+        return replace(asked, newer=newer, freshness=fresh)
 
     def _from_memory(self, asked: Asked, limit: int, *, load: bool) -> tuple[Asked, Page] | None:
         dataset = asked.dataset

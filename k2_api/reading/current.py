@@ -7,7 +7,7 @@ and every question is answered with those in the place of the stored ones: also 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
@@ -17,6 +17,7 @@ import pyarrow as pa
 from pyiceberg.table import Table
 
 from k2_api.answers.row_text import json_texts
+from k2_api.tail.freshness import Freshness
 from k2_lake.engine import Input
 from k2_lake.scan import Files
 from k2_market.records import CANDLE
@@ -96,6 +97,10 @@ class NewerCandles(Protocol):
 
     def of(self, timeframe: str, table: Table | None) -> Newer:
         """It is made where it has to be, which may take a while. Raises LakeUnavailable."""
+        ...
+
+    def freshness(self, timeframe: str, exchanges: Iterable[str]) -> Freshness:
+        """How fresh answers of the newest state are, for these exchanges or, if none, all."""
         ...
 
     def at_hand(self, timeframe: str, table: Table | None) -> Newer | None:

@@ -86,6 +86,10 @@ class Tail:
         """How often it began at a seam: rows between two beginnings may be in the table alone."""
         return self._strands[kind, exchange].begun
 
+    def mark(self, kind: Kind) -> int:
+        """Grows when what is held of that kind changes."""
+        return max(s.held.revision for (k, _), s in self._strands.items() if k is kind)
+
     def view(
         self, kind: Kind, table: Table | None, exchanges: Iterable[str] | None = None
     ) -> TailView:

@@ -68,6 +68,12 @@ class TailView:
         found = pa.concat_tables([empty, *parts])
         return self._kept(found if symbols is None else of_symbols(found, symbols))
 
+    def recent(self) -> pa.Table:
+        """All that is held, with what the table took in within the last seconds."""
+        empty = self.kind.record.schema.empty_table()
+        parts = [part for p in self.pieces.values() for part in p.held.parts]
+        return self._kept(pa.concat_tables([empty, *parts]))
+
     def trades(self, symbol: str) -> bool:
         """Whether there is a row of that symbol."""
         return bool(self.rows([symbol]).num_rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from k2_api.reading.candle_reader import CandleReader
 from k2_api.reading.current import Newer
 from k2_api.reading.reader import LakeReader
 from k2_api.reading.symbols import Symbols
+from k2_api.tail.freshness import OFF, Freshness
 from k2_lake.scan import planned
 from k2_lake.tables import candle_name
 from k2_market.records import CANDLE
@@ -45,6 +46,9 @@ class Told:
     def of(self, timeframe: str, table: Table | None) -> Newer:
         assert timeframe == "1m"
         return self.newer
+
+    def freshness(self, timeframe: str, exchanges: Iterable[str]) -> Freshness:
+        return OFF
 
     def at_hand(self, timeframe: str, table: Table | None) -> Newer | None:
         return self.of(timeframe, table)

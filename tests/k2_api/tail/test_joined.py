@@ -10,9 +10,10 @@ from k2_feeds.kafka.broker import FOLDER, start_broker
 from k2_market.kinds import Kind
 from tests.frames import Print
 from tests.k2_api.lake_of_trades import TradeLake, many
-from tests.k2_api.tail.fed import Fed, trades
+from tests.k2_api.tail.fed import Fed, Row, trades
 from tests.keyed import keyed
 from tests.live_frames import Best
+from tests.services import wait_until
 
 
 def test_trades_are_answered_before_and_after_a_table_has_them_with_the_same_rows(
@@ -121,3 +122,37 @@ def test_a_broker_that_was_started_anew_is_followed_from_its_beginning(market: F
         market.tick()
         market.produce([Print(7, 7_000, "100", "1")])
         market.until_ids(range(1, 8))
+
+
+def test_candles_hold_the_trades_that_no_table_has_and_are_not_final_while_they_wait(
+    market: Fed,
+) -> None:
+    market.produce(trades(1, 130))
+    market.tick()
+    # For a second after a commit the tail may still count what it brought as waiting.
+    _until_told(market, "1m", [(59, True), (60, True), (11, False)])
+    stored = market.get("ohlcv/1m", **ONE)["data"]
+    market.produce(trades(131, 190))
+    _until_told(market, "1m", [(59, True), (60, True), (60, False), (11, False)])
+    made = market.get("ohlcv/1m", **ONE)
+    assert made["data"][:2] == stored[:2]
+    assert made["meta"]["freshness"]["tail"] == "live"
+    for name in ("7m", "1h", "1d"):
+        _until_told(market, name, [(190, False)])
+    newest = market.get("ohlcv/1m", **NEWEST)["data"]
+    market.tick()
+    assert market.get("ohlcv/1m", **NEWEST)["data"] == newest
+
+
+ONE: dict[str, object] = {"exchange": "binance", "symbol": "BTC-USDT", "start": "2024-08-08"}
+NEWEST = {**ONE, "order": "desc", "limit": 1}
+
+
+def _until_told(market: Fed, timeframe: str, wanted: list[tuple[int, bool]]) -> None:
+    """Wait for candles of so many trades that are final, or not."""
+
+    def told() -> list[tuple[int, bool]]:
+        rows: list[Row] = market.get(f"ohlcv/{timeframe}", **ONE)["data"]
+        return [(row["trade_count"], row["final"]) for row in rows]
+
+    wait_until(lambda: told() == wanted, f"{timeframe} {wanted}", 30)
