@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -10,14 +11,14 @@ from typing import Any
 
 from k2_api.live.candle_rows import CandleRow, CandleRows
 from k2_api.live.candle_stream import CandleStream
-from k2_api.live.history import History, Wanted
+from k2_api.live.history import LATER, History, Wanted
 from k2_api.live.messages import ROWS_IN_MESSAGE, Message
 from k2_api.live.places import Position
 from k2_api.live.settings import LiveSettings
 from k2_api.questions.parameters import MAX_LIMIT
-from k2_market.errors import LakeUnavailable
 from k2_market.kinds import Kind
 
+_log = logging.getLogger(__name__)
 Read = Callable[..., Awaitable[Any]]
 
 # So many of a stream's windows are looked at together, the newest first.
@@ -59,8 +60,11 @@ class Candles:
             for group in self._due():
                 try:
                     await self._look(group)
-                except LakeUnavailable:
+                except LATER:
                     continue
+                except Exception:  # noqa: BLE001
+                    # The outermost loop of all streams of candles: those of others go on.
+                    _log.exception("candles could not be looked at")
 
     async def catch_up(self, stream: CandleStream) -> None:
         """Send what changed behind the stream's position, and let it go on from there."""
@@ -98,7 +102,7 @@ class Candles:
             stream.dirty -= windows
         try:
             by_symbol = await self._by_symbol(streams, start, end)
-        except LakeUnavailable:
+        except Exception:
             for stream, windows in looked.items():
                 stream.dirty |= windows
             raise
@@ -138,7 +142,7 @@ class Candles:
         wanted = Wanted(Kind.TRADES, stream.topic.exchange, stream.symbols)
         try:
             found = await self._read(self._history.minutes, wanted, stream.position)
-        except LakeUnavailable:
+        except LATER:
             return None
         since, through = stream.topic.based_at, found.freshness.through
         if through is None or (since is not None and through < since):
@@ -151,7 +155,7 @@ class Candles:
         while True:
             try:
                 rows = await self._read(self._rows.of, *asked, start, stream.end)
-            except LakeUnavailable:
+            except LATER:
                 return False
             texts = stream.changed(rows, [row.window for row in rows], _now())
             for part in _parts(texts):

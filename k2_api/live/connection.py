@@ -63,7 +63,13 @@ class Connection:
         """Have history read for the stream, unless it is being read."""
         running = self._working.get(stream)
         if stream in self.streams and (running is None or running.done()):
-            self._working[stream] = self._work(stream)
+            task = self._working[stream] = self._work(stream)
+            task.add_done_callback(self._worked)
+
+    def _worked(self, task: asyncio.Task[None]) -> None:
+        # Without what was to be read the stream would have a hole: it begins again elsewhere.
+        if not task.cancelled() and task.exception() is not None:
+            self.outbox.close(1011, "internal_error, resume with cursor")
 
     def ended(self, stream: AnyStream) -> None:
         """All of the stream's range was sent."""

@@ -1,7 +1,7 @@
 """What came after a position, from the table and the tail: where a stream resumes.
 
 Rows come in the order of Kafka, each key once. All calls block and are for threads; they raise
-LakeUnavailable.
+LakeUnavailable or a Refusal.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pyiceberg.expressions import (
 )
 from pyiceberg.table import Table
 
+from k2_api.guard.refusals import Refusal
 from k2_api.live.messages import Row
 from k2_api.live.places import END_OF_FRAME, PLACE, Place, Position
 from k2_api.live.source import Freshness, Source
@@ -34,10 +35,13 @@ from k2_lake.bronze import position
 from k2_lake.engine import Input
 from k2_lake.scan import Files
 from k2_lake.tables import bronze_name, gold_name
+from k2_market.errors import LakeUnavailable
 from k2_market.kinds import Kind
 
 # Plans are made for offsets of whole thousands, so that those who resume together share one.
 _OFFSETS = 1_000
+# What may pass by itself: streams try again, and lose nothing meanwhile.
+LATER = (LakeUnavailable, Refusal)
 _MINUTE_US = 60_000_000
 
 

@@ -25,7 +25,7 @@ from k2_api.live.candle_rows import CandleRows
 from k2_api.live.candle_stream import CandleStream
 from k2_api.live.candles import Candles
 from k2_api.live.connection import Client, Connection
-from k2_api.live.history import Found, History
+from k2_api.live.history import LATER, Found, History
 from k2_api.live.names import Subject
 from k2_api.live.places import to_micros
 from k2_api.live.prepared import Preparing
@@ -33,7 +33,6 @@ from k2_api.live.settings import LiveSettings
 from k2_api.live.source import Freshness, Source
 from k2_api.live.stream import Begin, Stream
 from k2_api.live.topic import AnyStream, Topic
-from k2_market.errors import LakeUnavailable
 from k2_market.kinds import Kind
 
 PAGE = 2_000
@@ -238,7 +237,7 @@ class Hub:
         prepare = partial(self._preparing.prepare, *asked)
         try:
             arrived = await anyio.to_thread.run_sync(prepare, limiter=self._preparer)
-        except LakeUnavailable as error:
+        except LATER as error:
             _log.warning("what came is read again from the table: %s", error)
             topic.interrupted()
         except Exception:  # noqa: BLE001
@@ -296,7 +295,7 @@ class Hub:
             wanted = replace(wanted, symbols=frozenset(s for s in wanted.symbols if s > symbol))
         try:
             found = await self.read(self._history.after, wanted, stream.position, PAGE, until)
-        except LakeUnavailable:
+        except LATER:
             return None
         await stream.send(found.rows, until)
         return found if until is None else None

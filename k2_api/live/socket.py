@@ -10,9 +10,11 @@ import anyio
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from k2_api.guard.refusals import Refusal
 from k2_api.live import cursor as cursors
 from k2_api.live.connection import Connection
-from k2_api.live.hub import Hub, LiveOff
+from k2_api.live.history import LATER
+from k2_api.live.hub import Hub
 from k2_api.live.messages import Message
 from k2_api.live.names import Subject, subject
 from k2_api.live.places import Position
@@ -20,7 +22,7 @@ from k2_api.live.stream import Begin, begin_at
 from k2_api.live.tasks import first_of
 from k2_api.live.topic import AnyStream
 from k2_api.reading.symbols import Symbols
-from k2_market.errors import K2Error, LakeUnavailable, UnknownName, UsageError
+from k2_market.errors import K2Error, UnknownName, UsageError
 from k2_market.instants import instant
 
 PROTOCOL = "k2.v1"
@@ -123,7 +125,7 @@ class _Session:
         try:
             said = _DECODER.decode(text)
         except msgspec.MsgspecError as error:
-            connection.tell("error", code="invalid_message", detail=f"{error}. {_HOW}.")
+            connection.tell("error", code="invalid_message", status=422, detail=f"{error}. {_HOW}.")
             return
         if isinstance(said, Ping):
             connection.tell("pong")
@@ -133,8 +135,9 @@ class _Session:
                 await self._subscribe(said, connection)
             else:
                 await self._unsubscribe(said, connection)
-        except (UsageError, LakeUnavailable, LiveOff) as error:
-            connection.tell("error", code=_code(error), detail=str(error), **_about(said))
+        except (UsageError, *LATER) as error:
+            code, status = _code(error)
+            connection.tell("error", code=code, status=status, detail=str(error), **_about(said))
 
     async def _subscribe(self, said: Subscribe, connection: Connection) -> None:
         about = await self._subject(said)
@@ -198,9 +201,12 @@ def _about(named: Subject | Subscribe | Unsubscribe) -> dict[str, str]:
     return {"channel": named.channel, "exchange": named.exchange, "symbol": named.symbol}
 
 
-def _code(error: K2Error) -> str:
+def _code(error: K2Error) -> tuple[str, int]:
+    """What kind of problem it is, and the status that it has over HTTP."""
     if isinstance(error, UnknownName):
-        return f"unknown_{error.kind}"
-    if isinstance(error, LiveOff):
-        return error.code
-    return "invalid_parameter" if isinstance(error, UsageError) else "lake_unavailable"
+        return f"unknown_{error.kind}", 404
+    if isinstance(error, Refusal):
+        return error.code, error.status
+    return (
+        ("invalid_parameter", 422) if isinstance(error, UsageError) else ("lake_unavailable", 503)
+    )

@@ -32,7 +32,7 @@ from k2_api.serving import Server
 from k2_lake.bronze import position
 from k2_lake.gold import merge, pending_days
 from k2_lake.silver import refine
-from k2_lake.tables import bronze_name, gold_name
+from k2_lake.tables import TRADES_TABLE, bronze_name, gold_name
 from k2_market.kinds import Kind
 from k2_market.records import TRADE
 from tests.frames import Print, bronze_rows, prints_table
@@ -72,7 +72,7 @@ class HandFed:
     down: bool = False
     off: bool = False
     beginnings: int = 1
-    next_number: int = 1
+    next_number: int = 101
     _listeners: list[Listener] = field(default_factory=list)
     _waiting: list[Print] = field(default_factory=list)
     _held: list[pa.Table] = field(default_factory=list)
@@ -206,9 +206,10 @@ def served(
 def filled_lake(home: Path) -> LakeDriver:
     """Twenty trades of two symbols are in the tables."""
     driver = LakeDriver(home)
-    driver.receive([Print(n, n, "10", "1", symbol="BTCUSDT") for n in range(-20, -10)])
-    driver.receive([Print(n, n, "10", "1", symbol="ETHUSDT") for n in range(-10, 0)])
+    driver.receive([Print(n, n, "10", "1", symbol="BTCUSDT") for n in range(1, 11)])
+    driver.receive([Print(n, n, "10", "1", symbol="ETHUSDT") for n in range(11, 21)])
     driver.tick()
+    assert len(driver.rows(TRADES_TABLE)) == 20
     return driver
 
 

@@ -8,6 +8,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from k2_api.live.settings import LiveSettings
+from tests.frames import Print
 from tests.k2_api.live.hand_fed import Served, filled_lake, ids, served
 from tests.k2_api.live.sockets import talk
 from tests.keyed import keyed
@@ -52,6 +53,22 @@ def test_a_new_stream_begins_now(server: Served) -> None:
             new = server.fed.trades(1)
             server.fed.give(new)
             assert ids(await client.rows(1)) == [new[0].trade_id]
+
+    asyncio.run(run())
+
+
+def test_a_trade_that_a_table_has_already_is_not_sent_when_the_exchange_repeats_it(
+    server: Served,
+) -> None:
+    async def run() -> None:
+        async with talk(server) as client:
+            await client.subscribe()
+            first, second = server.fed.trades(2)
+            server.fed.give([Print(5, 5, "10", "1"), first])
+            assert ids(await client.rows(1)) == [first.trade_id]
+            # A lower number than the last, but a trade that no table has.
+            server.fed.give([second, Print(first.trade_id - 50, 7, "10", "1")])
+            assert ids(await client.rows(2)) == [second.trade_id, first.trade_id - 50]
 
     asyncio.run(run())
 
