@@ -23,6 +23,7 @@ from k2_api.live.settings import LiveSettings
 from k2_api.page.serve import install_page
 from k2_api.reading.aggregations import Aggregations
 from k2_api.reading.candle_reader import CandleReader
+from k2_api.reading.export import Exports
 from k2_api.reading.lags import Lags
 from k2_api.reading.reader import LakeReader
 from k2_api.reading.symbols import Symbols
@@ -68,6 +69,7 @@ def create_app(settings: LakeSettings) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.reader = LakeReader(app.state.settings, app.state.guard)
     app.state.symbols = Symbols(app.state.reader)
+    app.state.exports = Exports(app.state.reader)
     app.state.lags = Lags(app.state.reader, app.state.settings.home)
     home = app.state.settings.home
     app.state.tail = Tail(app.state.reader, lambda: settings_here(os.environ, home))

@@ -33,6 +33,11 @@ class Format(StrEnum):
         return MEDIA_TYPES[self]
 
     @property
+    def suffix(self) -> str:
+        """What the name of a file ends with."""
+        return "arrows" if self is Format.ARROW else self.value
+
+    @property
     def streamed(self) -> bool:
         """Whether rows are sent as they come; else in pages."""
         return self is not Format.JSON

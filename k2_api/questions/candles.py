@@ -48,6 +48,7 @@ class CandleQuestion(CandleParameters):
     model_config = ConfigDict(strict=True)
 
     timeframe: str = Field(max_length=16, description=TIMEFRAME)
+    format: None = Field(None, description="A batch is answered in JSON.")
 
     @property
     def parameters(self) -> CandleParameters:

@@ -54,11 +54,35 @@ class Parameters(BaseModel):
     cursor: str | None = Field(
         None, max_length=1024, description="`next_cursor` of the page before, all else unchanged."
     )
+    format: str | None = Field(
+        None,
+        max_length=16,
+        description="json, ndjson, csv, parquet or arrow; default: by Accept. All but json are "
+        "streamed: all rows of the range, or the first `limit`; they need `start` or `limit`, "
+        "and have no cursor.",
+    )
 
     @property
     def exchanges(self) -> list[str]:
         """The exchanges as they were written. Raises UsageError."""
         return names("exchange", self.exchange)
+
+    @property
+    def most(self) -> int | None:
+        """The limit of rows that are streamed, None for all. Raises UsageError."""
+        if self.cursor is not None:
+            raise UsageError(
+                "cursor: what is streamed has no pages. Ask for json, or for the whole range "
+                "by start and end."
+            )
+        if "limit" in self.model_fields_set:
+            return self.limit
+        if getattr(self, "start", "") is None:
+            raise UsageError(
+                "start: all rows since the beginning are too many to be meant. Say from when on, "
+                "or how many with limit."
+            )
+        return None
 
     def range(self) -> tuple[datetime | None, datetime | None]:
         """Start and end, None where open. Raises UsageError, also when they are the wrong way."""
@@ -77,7 +101,7 @@ class Parameters(BaseModel):
 
     def question(self, table: str) -> list[object]:
         """What a cursor belongs to: all that decides which rows come in which order."""
-        said = self.model_dump(exclude={"limit", "cursor", "fields"})
+        said = self.model_dump(exclude={"limit", "cursor", "fields", "format"})
         return [table, *(item for pair in sorted(said.items()) for item in pair)]
 
 

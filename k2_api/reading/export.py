@@ -17,9 +17,11 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 from pyiceberg.table import Table
 
+from k2_api.guard.refusals import TooLarge
 from k2_api.reading.ahead import ahead
 from k2_api.reading.asked import Asked
 from k2_api.reading.joined import newer_rows
+from k2_api.reading.queries import count
 from k2_api.reading.reader import LakeReader
 from k2_api.reading.slices import Amount, cut, together
 from k2_api.reading.spans import may_hold, spans_of
@@ -32,6 +34,7 @@ Batches = Generator[pa.RecordBatch, None, None]
 # Some 11 MB of trades.
 BATCH_ROWS = 65_536
 KEPT_FILES = 10_000
+MAX_EXPORT_ROWS = 10_000_000
 
 _OF_FILES = "{rows}"
 _OF_BOTH = "(select * from {rows} union all by name select * from {newer})"
@@ -152,6 +155,19 @@ class Exports:
                 if len(self._in_order) > KEPT_FILES:
                     self._in_order.popitem(last=False)
         return known
+
+
+def require_exportable(reader: LakeReader, asked: Asked, limit: int | None) -> None:
+    """Raise TooLarge where the question has more rows than one answer may have."""
+    if limit is not None or plan(reader, asked).rows <= MAX_EXPORT_ROWS:
+        return
+    rows = count(reader, asked)
+    if rows > MAX_EXPORT_ROWS:
+        raise TooLarge(
+            f"the range has {rows:,} rows and one answer at most {MAX_EXPORT_ROWS:,}. Narrow it by "
+            "start and end, or name an exchange and a symbol; /count below the route tells how "
+            "many rows a question has."
+        )
 
 
 def limited(batches: Batches, limit: int | None) -> Batches:

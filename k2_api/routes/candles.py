@@ -9,14 +9,17 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
+from k2_api.answers.etags import tag_of
 from k2_api.answers.models import CandleBatchAnswer, CandleHealth, Candles
-from k2_api.answers.pages import answer, page_answer, page_json, text
+from k2_api.answers.pages import answer, headers_of, page_json, text
 from k2_api.answers.problems import problem_of
-from k2_api.guard.permits import requires
+from k2_api.answers.wish import Wish, wish_of
+from k2_api.guard.permits import permit, requires
 from k2_api.questions.candles import TIMEFRAME, CandleBatch, CandleParameters
 from k2_api.questions.parameters import NoParameters
+from k2_api.reading.ahead import ahead
 from k2_api.reading.batch import Answered, answered
-from k2_api.routes.sources import PROBLEMS, candles_of
+from k2_api.routes.sources import FORMATTED, PROBLEMS, candles_of, streamed
 from k2_market.errors import K2Error
 
 router = APIRouter(prefix="/v1", tags=["candles"], dependencies=[requires("read")])
@@ -61,7 +64,7 @@ def health(request: Request, _: Annotated[NoParameters, Query()]) -> Response:
     return answer({"data": candles_of(request).health(request.app.state.lags.by_table())})
 
 
-@router.get("/ohlcv/{timeframe}", response_model=Candles, responses=PROBLEMS)
+@router.get("/ohlcv/{timeframe}", response_model=Candles, responses=FORMATTED)
 async def ohlcv(
     request: Request, timeframe: Timeframe, said: Annotated[CandleParameters, Query()]
 ) -> Response:
@@ -70,8 +73,20 @@ async def ohlcv(
     `start` and `end` are compared with window_start. Windows without a trade are left out, unless
     `fill` asks for them.
     """
-    candles = candles_of(request)
+    candles, wish = candles_of(request), wish_of(request, said.format)
+    if wish.format.streamed:
+        return await run_in_threadpool(_streamed, request, wish, timeframe, said)
     found = candles.at_once(timeframe, said)
     if found is None:
         found = await run_in_threadpool(candles.page, timeframe, said)
-    return page_answer(found[0], said, found[1])
+    asked, page = found
+    # Rows from memory cost less than to find out whether they could have changed.
+    headers = headers_of(asked, tag_of(said.model_dump(), page.snapshot_id, page.rows))
+    return wish.unchanged(headers) or wish.json(page_json(asked, said, page), headers)
+
+
+def _streamed(request: Request, wish: Wish, timeframe: str, said: CandleParameters) -> Response:
+    permit(request, "export")
+    candles = candles_of(request)
+    asked = candles.asked(timeframe, said)
+    return streamed(wish, asked, ahead(candles.batches(asked, said.most)), headers_of(asked))

@@ -16,24 +16,24 @@ from k2_api.questions.parameters import (
     RejectedParameters,
 )
 from k2_api.reading import datasets
-from k2_api.routes.sources import PROBLEMS, rows
+from k2_api.routes.sources import FORMATTED, rows
 
 router = APIRouter(prefix="/v1", tags=["quality"], dependencies=[requires("read")])
 
 
-@router.get("/condition", response_model=Conditions, responses=PROBLEMS)
+@router.get("/condition", response_model=Conditions, responses=FORMATTED)
 def condition(request: Request, said: Annotated[ConditionParameters, Query()]) -> Response:
     """Whether each day of an instrument is whole: available, degraded, pending or missing."""
     return rows(request, datasets.CONDITION, said)
 
 
-@router.get("/gaps", response_model=Gaps, responses=PROBLEMS)
+@router.get("/gaps", response_model=Gaps, responses=FORMATTED)
 def gaps(request: Request, said: Annotated[GapParameters, Query()]) -> Response:
     """Trade ids that are, or once were, missing, with the cause and whether they came after all."""
     return rows(request, datasets.GAPS, said)
 
 
-@router.get("/reconciliation", response_model=Reconciliations, responses=PROBLEMS)
+@router.get("/reconciliation", response_model=Reconciliations, responses=FORMATTED)
 def reconciliation(
     request: Request, said: Annotated[ReconciliationParameters, Query()]
 ) -> Response:
@@ -41,7 +41,7 @@ def reconciliation(
     return rows(request, datasets.RECONCILIATION, said)
 
 
-@router.get("/rejected", response_model=Rejections, responses=PROBLEMS)
+@router.get("/rejected", response_model=Rejections, responses=FORMATTED)
 def rejected(request: Request, said: Annotated[RejectedParameters, Query()]) -> Response:
     """What exchanges sent and no table took, with the reason; the payload is in base64."""
     return rows(request, datasets.REJECTED, said)

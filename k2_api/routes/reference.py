@@ -21,7 +21,7 @@ from k2_api.reading.instruments import instrument_conditions
 from k2_api.reading.state import kept_states, table_states
 from k2_api.reading.summary import summaries
 from k2_api.reading.symbols import listing_as_of, require_exchange
-from k2_api.routes.sources import PROBLEMS, candles_of, reader_of, rows, symbols_of
+from k2_api.routes.sources import FORMATTED, PROBLEMS, candles_of, reader_of, rows, symbols_of
 from k2_lake.tables import TABLES, TRADES_TABLE
 
 router = APIRouter(prefix="/v1", tags=["reference"], dependencies=[requires("read")])
@@ -47,7 +47,7 @@ def symbols(request: Request, said: Annotated[ListingParameters, Query()]) -> Re
     return pages.answer({"data": found, "meta": meta})
 
 
-@router.get("/instruments", response_model=Instruments, responses=PROBLEMS)
+@router.get("/instruments", response_model=Instruments, responses=FORMATTED)
 def instruments(request: Request, said: Annotated[InstrumentParameters, Query()]) -> Response:
     """What the exchanges list: names, tick and lot sizes, contracts, and since when."""
     conditions, values, at = instrument_conditions(said)

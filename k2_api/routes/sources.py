@@ -5,24 +5,40 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
 from fastapi import Request
 from fastapi.responses import Response
 
-from k2_api.answers.pages import page_answer
+from k2_api.answers.etags import tag_of
+from k2_api.answers.formats import Format
+from k2_api.answers.pages import headers_of, page_json
 from k2_api.answers.problems import Problem
+from k2_api.answers.streamed import Streamed
+from k2_api.answers.wish import Headers, Wish, wish_of
+from k2_api.guard.permits import permit
 from k2_api.questions.parameters import Parameters
-from k2_api.reading.asked import ask
+from k2_api.reading.asked import Asked, ask
 from k2_api.reading.candle_reader import CandleReader
 from k2_api.reading.datasets import Dataset
+from k2_api.reading.export import Batches, Exports, require_exportable
 from k2_api.reading.queries import page
-from k2_api.reading.reader import LakeReader
+from k2_api.reading.reader import LakeReader, read_from
 from k2_api.reading.symbols import Symbols
 from k2_api.tail.tail import Tail
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "An exchange, symbol or timeframe that is not known."},
+    406: {"model": Problem, "description": "A format that there is not."},
+    413: {"model": Problem, "description": "More rows than one answer may have."},
     422: {"model": Problem, "description": "A parameter that cannot be understood."},
     503: {"model": Problem, "description": "The tables cannot be read now; see Retry-After."},
+}
+
+# What the data routes answer beside their problems: rows in every format, or nothing new.
+FORMATTED: dict[int | str, dict[str, Any]] = {
+    200: {"content": {f.media_type: {} for f in Format if f.streamed}},
+    304: {"description": "The client has this answer already, by its ETag in If-None-Match."},
+    **PROBLEMS,
 }
 
 
@@ -52,8 +68,35 @@ def rows(
     values: Mapping[str, object] | None = None,
     **more: object,
 ) -> Response:
-    """A page of the dataset. Raises UsageError, UnknownName, LakeUnavailable."""
-    reader = reader_of(request)
+    """Rows of the dataset, in the format that is wished for.
+
+    Raises UsageError, UnknownName, NotAcceptable, LakeUnavailable; of what is streamed also
+    TooLarge, ScopeMissing and BreakerOpen.
+    """
+    reader, wish = reader_of(request), wish_of(request, said.format)
     tail: Tail = request.app.state.tail
     asked = ask(reader, symbols_of(request), dataset, said, conditions, values, tail)
-    return page_answer(asked, said, page(reader, asked, said.limit), **more)
+    headers = headers_of(asked, _tag(asked, said, wish))
+    unchanged = wish.unchanged(headers)
+    if unchanged is not None:
+        return unchanged
+    if not wish.format.streamed:
+        return wish.json(page_json(asked, said, page(reader, asked, said.limit), **more), headers)
+    permit(request, "export")
+    limit = said.most
+    require_exportable(reader, asked, limit)
+    exports: Exports = request.app.state.exports
+    return streamed(wish, asked, exports.rows(asked, limit), headers)
+
+
+def streamed(wish: Wish, asked: Asked, batches: Batches, headers: Headers) -> Response:
+    """The rows as they are read, in a file named after the table."""
+    record = asked.dataset.record
+    schema = pa.schema([record.schema.field(name) for name in asked.fields])
+    return Streamed(wish, batches, schema, asked.dataset.table.replace(".", "_"), headers)
+
+
+def _tag(asked: Asked, said: Parameters, wish: Wish) -> str:
+    snapshot, tail = read_from(asked.table, asked.at), asked.tail
+    newer = None if tail is None else (tail.revision, tail.freshness.tail)
+    return tag_of(asked.text, said.model_dump(), wish.format, snapshot, newer)
