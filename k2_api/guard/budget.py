@@ -22,8 +22,8 @@ from contextvars import ContextVar
 
 import duckdb
 
-from k2_api.guard.refusals import Overloaded, TimedOut, TooLarge
-from k2_market.errors import LakeUnavailable
+from k2_api.guard.refusals import Overloaded, TimedOut
+from k2_market.errors import LakeUnavailable, TooLarge
 
 LOOKED_EVERY_S = 0.1
 INTERRUPTED_EVERY_S, ENDED_WITHIN_S = 0.01, 2.0

@@ -50,15 +50,21 @@ class Rates:
     def __init__(self, store: str = "memory://") -> None:
         self._own = MemoryStorage()
         self._store: Storage = self._own if store == "memory://" else _shared(store)
+        self._answered = True
 
     async def take(self, who: str, rate: str) -> Taken:
         """Count one request of ``who`` (a name for a thing that has a rate)."""
         limit = _parsed(rate)
         try:
-            return await _take(self._store, who, limit)
+            taken = await _take(self._store, who, limit)
         except StorageError as error:
-            logger.warning("rates are counted by this process alone: %s", type(error).__name__)
+            if self._answered:
+                kind = type(error.storage_error).__name__
+                logger.warning("rates are counted by this process alone: %s", kind)
+            self._answered = False
             return await _take(self._own, who, limit)
+        self._answered = True
+        return taken
 
 
 async def _take(store: Storage, who: str, limit: RateLimitItem) -> Taken:

@@ -59,12 +59,12 @@ class BodyTooSlow(Refusal):
     title = "The request did not come"
 
 
-class TooLarge(Refusal):
-    """More was asked for, or sent, than one request may; the detail says how to narrow it."""
+class BodyTooLarge(Refusal):
+    """More was sent than one request may."""
 
     status = 413
     code = "too_large"
-    title = "Too much at once"
+    title = "Too large"
 
 
 class UriTooLong(Refusal):

@@ -6,7 +6,7 @@ import asyncio
 
 from starlette.types import Message, Receive, Scope
 
-from k2_api.guard.refusals import BodyTooSlow, TooLarge, UriTooLong
+from k2_api.guard.refusals import BodyTooLarge, BodyTooSlow, UriTooLong
 
 MAX_URI = 8 * 1024
 MAX_BODY = 64 * 1024
@@ -29,7 +29,7 @@ def require_short_uri(scope: Scope) -> None:
 async def bounded_body(scope: Scope, receive: Receive) -> Receive:
     """What gives the application the body, read to its end here.
 
-    Raises TooLarge beyond ``MAX_BODY`` bytes, BodyTooSlow when it takes too long.
+    Raises BodyTooLarge beyond ``MAX_BODY`` bytes, BodyTooSlow when it takes too long.
     """
     declared = dict(scope["headers"]).get(b"content-length", b"0")
     # Python refuses to read a number of thousands of digits.
@@ -70,7 +70,7 @@ def _replayed(message: Message, receive: Receive) -> Receive:
     return replayed
 
 
-def _too_large(size: str) -> TooLarge:
-    return TooLarge(
+def _too_large(size: str) -> BodyTooLarge:
+    return BodyTooLarge(
         f"the body has {size} bytes, at most {MAX_BODY:,} are read. Send fewer questions at once."
     )

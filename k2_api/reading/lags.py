@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pyiceberg.table import Table
 
+from k2_api.guard.refusals import BreakerOpen
 from k2_api.reading.reader import LakeReader
 from k2_feeds.kafka.broker import settings_here
 from k2_feeds.kafka.look import Held, TopicsLook
@@ -63,9 +64,10 @@ class Lags:
         names = {raw_topic(kind, e): bronze_name(e, kind) for e in EXCHANGES for kind in Kind}
         held = {topic: _held(tables.get(name)) for topic, name in names.items()}
         try:
-            with TopicsLook(kafka, answer_within_s=_ANSWER_S) as look:
+            breaker = self._reader.guard.breakers.kafka
+            with breaker.guarding(), TopicsLook(kafka, answer_within_s=_ANSWER_S) as look:
                 return {names[topic]: at for topic, at in look.waiting_since(held).items()}
-        except LogError:
+        except (LogError, BreakerOpen):
             return None
 
 

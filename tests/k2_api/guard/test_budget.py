@@ -17,12 +17,12 @@ from fastapi.testclient import TestClient
 from k2_api.app import create_app
 from k2_api.guard.budget import ASKING, Budget
 from k2_api.guard.guard import Guard
-from k2_api.guard.refusals import Overloaded, TimedOut, TooLarge
+from k2_api.guard.refusals import Overloaded, TimedOut
 from k2_api.guard.settings import GuardSettings
 from k2_api.reading.reader import LakeReader
 from k2_lake.scan import Files
 from k2_lake.tables import TRADES_TABLE
-from k2_market.errors import UsageError
+from k2_market.errors import TooLarge, UsageError
 from k2_market.records import TRADE
 from tests.k2_api.lake_of_trades import TradeLake, many
 from tests.keyed import fast_key, keyed
