@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 from pyiceberg.table import Table
 
-from k2_api.guard.refusals import TooLarge
 from k2_api.reading.ahead import ahead
 from k2_api.reading.asked import Asked
 from k2_api.reading.joined import newer_rows
@@ -28,6 +27,7 @@ from k2_api.reading.spans import may_hold, spans_of
 from k2_api.reading.statements import condition, ordered, plan
 from k2_lake.locations import local_path
 from k2_lake.scan import Files
+from k2_market.errors import TooLarge
 
 Batches = Generator[pa.RecordBatch, None, None]
 
