@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
 import msgspec
+import pyarrow as pa
 from pyiceberg.table import Table
 
 from k2_api.questions import cursor as cursors
@@ -53,6 +54,11 @@ class Asked:
     """How fresh the answer is; None where that is not asked."""
     newer: Newer = NOTHING_NEWER
     """Candles in the place of stored ones that do not hold any more."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The fields that are wanted."""
+        return pa.schema([self.dataset.record.schema.field(name) for name in self.fields])
 
     @property
     def one_instrument(self) -> bool:

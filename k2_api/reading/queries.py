@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 
 from k2_api.questions import cursor as cursors
 from k2_api.reading.asked import Asked, last_day
 from k2_api.reading.joined import counted, with_tail
 from k2_api.reading.reader import LakeReader, Row, read_from
+from k2_api.reading.spans import all_asked_for
 from k2_api.reading.statements import condition, page_sql, plan
 from k2_market.timeframes import day_bounds
 
@@ -52,10 +54,21 @@ def page(reader: LakeReader, asked: Asked, limit: int) -> Page:
 
 def count(reader: LakeReader, asked: Asked) -> int:
     """How many rows the question has. Raises LakeUnavailable."""
+    files = plan(reader, asked)
+    if all_asked_for(asked, files):
+        return files.rows + counted(reader, asked)
     where, values = condition(asked)
     sql = f"select count(*) from {{rows}} where {where}"
-    [(rows,)] = reader.run(sql, plan(reader, asked), values, asked.table)
+    [(rows,)] = reader.run(sql, files, values, asked.table)
     return int(str(rows)) + counted(reader, asked)
+
+
+def sample(reader: LakeReader, asked: Asked, rows: int) -> pa.Table:
+    """Some rows of the question that its table has, at most so many. Raises LakeUnavailable."""
+    where, values = condition(asked)
+    sql = f"select {', '.join(asked.fields)} from {{rows}} where {where} limit {rows:d}"
+    found = reader.arrow(sql, {"rows": plan(reader, asked)}, values, asked.table)
+    return found.cast(asked.schema)
 
 
 def rows_of(found: Page) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +14,7 @@ from pyiceberg.table import Table
 
 from k2_api.reading.asked import Asked
 from k2_api.reading.slices import MICROSECOND, Amount, Span
-from k2_api.reading.symbols import bounds
+from k2_api.reading.symbols import FULL_BOUND, bounds
 from k2_lake.scan import Files
 
 FIRST, LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
@@ -45,6 +46,37 @@ def may_hold(table: Table, file: DataFile, exchange: str, symbol: str) -> bool:
         if (low is not None and value < low) or (high is not None and value > high):
             return False
     return True
+
+
+def all_asked_for(asked: Asked, files: Files) -> bool:
+    """Whether by their bounds all rows of these files are asked for: nobody need look at them."""
+    table, time = asked.table, asked.dataset.time
+    if table is None or asked.conditions or asked.after is not None:
+        return table is None
+    return all(
+        _named(table, file, "exchange", asked.exchanges)
+        and _named(table, file, "symbol", asked.symbols)
+        and (time is None or _within(asked, table, file, time))
+        for file in files.files
+    )
+
+
+def _named(table: Table, file: DataFile, column: str, wanted: Sequence[str]) -> bool:
+    if not wanted:
+        return True
+    low, high = bounds(file, table, column)
+    # Iceberg cuts the bounds of longer texts: equal bounds then do not mean equal values.
+    return low is not None and low == high and len(low) < FULL_BOUND and low in wanted
+
+
+def _within(asked: Asked, table: Table, file: DataFile, time: str) -> bool:
+    if asked.start is None and asked.end is None:
+        return True
+    low, high = bounds(file, table, time)
+    if not isinstance(low, datetime) or not isinstance(high, datetime):
+        return False
+    after_start = asked.start is None or asked.start <= low
+    return after_start and (asked.end is None or high < asked.end)
 
 
 def _of_newer(time: str, newer: pa.Table, amount: Amount) -> list[Span]:

@@ -29,7 +29,7 @@ from k2_market.instruments import canonical_symbol
 
 _NAMES = ("exchange", "symbol", "exchange_symbol")
 # Iceberg cuts the bounds of longer texts: equal bounds then do not mean equal values.
-_FULL_BOUND = 16
+FULL_BOUND = 16
 _KEPT_LISTINGS = 32
 
 _AS_PYTHON: dict[str, Callable[[int], Any]] = {
@@ -149,7 +149,7 @@ class Symbols:
         names = [n for n in _NAMES if n in definition.schema.names]
         ends = [bounds(file, table, column) for column in names]
         first, last = bounds(file, table, definition.record.day)
-        if all(a == b and a and len(a) < _FULL_BOUND for a, b in ends) and first and last:
+        if all(a == b and a and len(a) < FULL_BOUND for a, b in ends) and first and last:
             own = [a for a, _ in ends]
             return (Instrument(own[0], own[1], own[-1], first, last, file.record_count),)
         # Candles do not tell the exchange's own spelling: the canonical symbol stands for it.

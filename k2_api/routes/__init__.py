@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from k2_api.routes import aggregations, candles, live, market, quality, reference, replay, state
+from k2_api.routes import (
+    aggregations,
+    candles,
+    counts,
+    live,
+    market,
+    quality,
+    reference,
+    replay,
+    state,
+)
 
 ROUTERS = (
     state.router,
@@ -11,6 +21,7 @@ ROUTERS = (
     aggregations.router,
     reference.router,
     quality.router,
+    counts.router,
     replay.router,
     live.router,
 )

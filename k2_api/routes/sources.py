@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
 from fastapi import Request
 from fastapi.responses import Response
 
@@ -60,6 +59,12 @@ def candles_of(request: Request) -> CandleReader:
     return candles
 
 
+def tail_of(request: Request) -> Tail:
+    """What no table has yet."""
+    tail: Tail = request.app.state.tail
+    return tail
+
+
 def rows(
     request: Request,
     dataset: Dataset,
@@ -74,8 +79,8 @@ def rows(
     TooLarge, ScopeMissing and BreakerOpen.
     """
     reader, wish = reader_of(request), wish_of(request, said.format)
-    tail: Tail = request.app.state.tail
-    asked = ask(reader, symbols_of(request), dataset, said, conditions, values, tail)
+    symbols, tail = symbols_of(request), tail_of(request)
+    asked = ask(reader, symbols, dataset, said, conditions, values, tail)
     headers = headers_of(asked, _tag(asked, said, wish))
     unchanged = wish.unchanged(headers)
     if unchanged is not None:
@@ -91,9 +96,7 @@ def rows(
 
 def streamed(wish: Wish, asked: Asked, batches: Batches, headers: Headers) -> Response:
     """The rows as they are read, in a file named after the table."""
-    record = asked.dataset.record
-    schema = pa.schema([record.schema.field(name) for name in asked.fields])
-    return Streamed(wish, batches, schema, asked.dataset.table.replace(".", "_"), headers)
+    return Streamed(wish, batches, asked.schema, asked.dataset.table.replace(".", "_"), headers)
 
 
 def _tag(asked: Asked, said: Parameters, wish: Wish) -> str:
