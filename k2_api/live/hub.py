@@ -41,6 +41,7 @@ _MOST_WAITING = 100_000
 _READERS = 4
 _AGAIN_AFTER_S = 0.5
 _RETRY_AFTER_S = 5
+_STOP_WITHIN_S = 1.0
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ class Hub:
         self._unlisten = lambda: None
         for connection in list(self._connections):
             connection.outbox.close(1001, "server_stopping, resume with cursor")
-        with anyio.move_on_after(self.settings.close_within_s):
+        with anyio.move_on_after(_STOP_WITHIN_S):
             while self._connections:
                 self._left.clear()
                 await self._left.wait()

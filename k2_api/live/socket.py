@@ -63,11 +63,12 @@ async def serve(socket: WebSocket, hub: Hub, symbols: Symbols, key: str) -> None
     with hub.connected(key, session) as connection:
         offered = socket.scope.get("subprotocols", [])
         await socket.accept(PROTOCOL if PROTOCOL in offered else None)
-        await first_of(
-            session.listen(socket, connection),
-            _write(socket, connection),
-            connection.outbox.wait_closed(),
-        )
+        with suppress(WebSocketDisconnect):
+            await first_of(
+                session.listen(socket, connection),
+                _write(socket, connection),
+                connection.outbox.wait_closed(),
+            )
         hub.leave(connection)
         await _close(socket, connection, hub.settings.close_within_s)
 

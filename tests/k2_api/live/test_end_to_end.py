@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx2
 from fastapi import FastAPI
 
 from k2_api.app import create_app
@@ -29,8 +30,10 @@ from tests.lakes import LakeDriver
 from tests.services import wait_until
 
 EXCHANGE, SYMBOLS = "kraken", ("BTC-USD", "ETH-USD")
-BROKEN_OFF = 3
+SUBSCRIBED = [("trades", symbol) for symbol in SYMBOLS] + [("ohlcv.1m", SYMBOLS[0])]
+BROKEN_OFF = 2
 Id = tuple[str, str]
+Row = dict[str, Any]
 
 
 class Api:
@@ -39,6 +42,12 @@ class Api:
     def __init__(self, app: FastAPI, port: int, key: str) -> None:
         self.app, self.port = app, port
         self.headers = {"X-API-Key": key}
+
+    def candles(self) -> dict[str, Row]:
+        """The candles of the history, by window."""
+        url = f"http://127.0.0.1:{self.port}/v1/ohlcv/1m?symbol={SYMBOLS[0]}&exchange={EXCHANGE}"
+        with httpx2.Client(trust_env=False, headers=self.headers) as client:
+            return {row["window_start"]: row for row in client.get(url).json()["data"]}
 
 
 @contextmanager
@@ -62,8 +71,9 @@ class Reader:
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self._cursors: dict[str, str | None] = dict.fromkeys(SYMBOLS)
-        self.rows: list[dict[str, Any]] = []
+        self._cursors: dict[tuple[str, str], str | None] = dict.fromkeys(SUBSCRIBED)
+        self.rows: list[Row] = []
+        self.candles: dict[str, Row] = {}
         self.subscribed = asyncio.Event()
         self.connections = 0
 
@@ -79,19 +89,21 @@ class Reader:
                 client.connection.transport.abort()
 
     async def _listen(self, client: Talk) -> None:
-        for symbol, cursor in self._cursors.items():
-            named = {"channel": "trades", "exchange": EXCHANGE, "symbol": symbol}
+        for (channel, symbol), cursor in self._cursors.items():
+            named = {"channel": channel, "exchange": EXCHANGE, "symbol": symbol}
             await client.say(op="subscribe", **named, cursor=cursor)
         messages = 0
-        while messages < 8 or self.connections > BROKEN_OFF:
+        while messages < 6 or self.connections > BROKEN_OFF:
             heard = await client.hear()
             if heard["type"] == "trades":
                 messages += 1
                 self.rows += heard["data"]
+            elif heard["type"] == "ohlcv":
+                self.candles |= {row["window_start"]: row for row in heard["data"]}
             elif heard["type"] != "subscribed":
                 assert heard["type"] == "freshness", heard
                 continue
-            self._cursors[heard["symbol"]] = heard["cursor"]
+            self._cursors[heard["channel"], heard["symbol"]] = heard["cursor"]
             if None not in self._cursors.values():
                 self.subscribed.set()
 
@@ -118,6 +130,8 @@ async def _scenario(driver: LakeDriver, kafka: KafkaSettings, running_api: Api) 
                 pass
             stored = {(str(r["symbol"]), str(r["trade_id"])) for r in driver.rows(TRADES_TABLE)}
             await asyncio.wait_for(until(lambda: len(reader.rows) >= len(stored)), 60)
+            while reader.candles != await asyncio.to_thread(running_api.candles):  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
     return reader
 
 
