@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import ROUND_DOWN, Context, Decimal
 from typing import Any, cast
@@ -98,7 +98,9 @@ class Aggregations:
         newer = self._candles.newer(MINUTE.name, self._reader.table(MINUTES.table))
         start, end = cast("tuple[datetime, datetime]", (asked.start, asked.end))
         each = range_candles(self._reader, asked, start, end, newer)
-        return across(self._reader, asked, each, times=times) if said.consolidated else each
+        if not said.consolidated:
+            return each
+        return across(self._reader, replace(asked, newer=newer), each, times=times)
 
 
 def _averages(rows: list[Any]) -> pa.Table:

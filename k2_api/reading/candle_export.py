@@ -16,6 +16,7 @@ from k2_api.reading.candle_set import CONSOLIDATED, CandleSet, micros
 from k2_api.reading.candles import candles
 from k2_api.reading.current import keys_of
 from k2_api.reading.derived import rollup, whole
+from k2_api.reading.export import MAX_EXPORT_ROWS, require_few
 from k2_api.reading.reader import LakeReader
 from k2_api.reading.statements import condition, plan
 from k2_api.reading.symbols import Instrument
@@ -52,6 +53,14 @@ def count_candles(reader: LakeReader, asked: Asked) -> int:
         return sum(cast("int", n) for n, _, _ in counts)
     reach = (cast("tuple[datetime, datetime]", (low, high)) for _, low, high in counts)
     return sum(_windows(dataset.grain, micros(low), micros(high)) for low, high in reach)
+
+
+def require_bounded(reader: LakeReader, asked: Asked, limit: int | None) -> None:
+    """Raise TooLarge where the question has more rows than one answer may have."""
+    dataset = cast("CandleSet", asked.dataset)
+    few = dataset.stored and not dataset.filled and plan(reader, asked).rows <= MAX_EXPORT_ROWS
+    if limit is None and not few:
+        require_few(count_candles(reader, asked))
 
 
 def candle_batches(

@@ -11,7 +11,7 @@ from pyiceberg.table import Table
 
 from k2_api.questions.candles import CandleParameters
 from k2_api.reading.asked import Asked, ask
-from k2_api.reading.candle_export import candle_batches, count_candles
+from k2_api.reading.candle_export import candle_batches, count_candles, require_bounded
 from k2_api.reading.candle_files import CandleFiles
 from k2_api.reading.candle_health import candle_health
 from k2_api.reading.candle_set import CANDLE_ROW, CandleSet, candle_set
@@ -78,8 +78,9 @@ class CandleReader:
     ) -> Generator[pa.RecordBatch, None, None]:
         """All rows, at most ``limit``, with the columns that were asked for.
 
-        Raises LakeUnavailable, TooLarge.
+        Raises LakeUnavailable, TooLarge, both at once where they can be told before the rows.
         """
+        require_bounded(self._reader, asked, limit)
         instruments = self._symbols.listing().instruments
         return candle_batches(self._reader, self._files, asked, instruments, limit)
 

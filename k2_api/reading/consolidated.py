@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from k2_api.reading.asked import Asked
 from k2_api.reading.candle_set import CONSOLIDATED
+from k2_api.reading.current import TIMES
 from k2_api.reading.datasets import TRADES
 from k2_api.reading.derived import Part, aligned, parts, require_bounded, rollup
 from k2_api.reading.reader import LakeReader
@@ -27,8 +28,7 @@ from k2_market.records import CANDLE
 # The files of trades that are looked into have so many rows at most; it takes some two seconds.
 MOST_TRADES = 30_000_000
 
-_IDS = pa.schema([(name, pa.string()) for name in ("exchange", "symbol", "trade_id")])
-TIMES = _IDS.append(pa.field("timestamp", pa.timestamp("us", tz="UTC")))
+_IDS = pa.schema([field for field in TIMES if field.name != "timestamp"])
 _LOOKED_UP = "select t.exchange, t.symbol, t.trade_id, t.timestamp from {rows} t semi join {ids} i"
 _SAME = "t.exchange = i.exchange and t.symbol = i.symbol and t.trade_id = i.trade_id"
 # Rows compare by their values, one after the other: times first, then names.
@@ -120,7 +120,14 @@ def times_of(reader: LakeReader, part: Part, each: pa.Table) -> pa.Table:
     where, values = condition(asked)
     rows = f"(select * from {{rows}} where {where})"
     sql = _LOOKED_UP.replace("{rows}", rows) + f" on {_SAME}"
-    return reader.arrow(sql, {"rows": files, "ids": ids}, values, trades).cast(TIMES)
+    found = reader.arrow(sql, {"rows": files, "ids": ids}, values, trades).cast(TIMES)
+    return _each_once(pa.concat_tables([found, part.asked.newer.times]))
+
+
+def _each_once(times: pa.Table) -> pa.Table:
+    """Some of what came since may be in the table as well."""
+    once = times.group_by(_IDS.names).aggregate([("timestamp", "min")])
+    return once.rename_columns([*_IDS.names, "timestamp"]).cast(TIMES)
 
 
 def _asked_for(each: pa.Table) -> pa.Table:

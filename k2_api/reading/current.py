@@ -20,10 +20,15 @@ from k2_api.answers.row_text import json_texts
 from k2_api.tail.freshness import Freshness
 from k2_lake.engine import Input
 from k2_lake.scan import Files
-from k2_market.records import CANDLE
+from k2_market.records import CANDLE, TRADE
 
 # Exchange, symbol and the start of the window in microseconds.
 Key = tuple[str, str, int]
+
+# When which trade was.
+TIMES = pa.schema(
+    [TRADE.schema.field(name) for name in ("exchange", "symbol", "trade_id", "timestamp")]
+)
 
 _KEY = pa.schema([CANDLE.schema.field(name) for name in CANDLE.key])
 _COLUMNS = ", ".join(CANDLE.columns)
@@ -43,11 +48,13 @@ class Newer:
     """Of one stored timeframe: ``keys`` of windows that do not hold, and the candles they have now.
 
     ``unsettled`` are days whose candles are about to be computed anew: none of them is final.
+    ``times`` says when trades were that the table of trades may lack.
     """
 
     keys: pa.Table = field(default_factory=_KEY.empty_table)
     rows: pa.Table = field(default_factory=CANDLE.schema.empty_table)
     unsettled: frozenset[date] = frozenset()
+    times: pa.Table = field(default_factory=TIMES.empty_table)
 
     def __bool__(self) -> bool:
         return bool(self.keys.num_rows)

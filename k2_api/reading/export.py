@@ -161,7 +161,11 @@ def require_exportable(reader: LakeReader, asked: Asked, limit: int | None) -> N
     """Raise TooLarge where the question has more rows than one answer may have."""
     if limit is not None or plan(reader, asked).rows <= MAX_EXPORT_ROWS:
         return
-    rows = count(reader, asked)
+    require_few(count(reader, asked))
+
+
+def require_few(rows: int) -> None:
+    """Raise TooLarge where these are more rows than one answer may have."""
     if rows > MAX_EXPORT_ROWS:
         raise TooLarge(
             f"the range has {rows:,} rows and one answer at most {MAX_EXPORT_ROWS:,}. Narrow it by "

@@ -14,8 +14,8 @@ import pyarrow as pa
 from k2_api.questions.timeframes import EPOCH
 from k2_api.reading.asked import Asked
 from k2_api.reading.candle_set import micros
-from k2_api.reading.consolidated import TIMES, times_of, together
-from k2_api.reading.current import Newer
+from k2_api.reading.consolidated import times_of, together
+from k2_api.reading.current import TIMES, Newer
 from k2_api.reading.datasets import Dataset
 from k2_api.reading.derived import MOST_READ, Part
 from k2_api.reading.range_trades import range_trades

@@ -18,7 +18,7 @@ import pyarrow as pa
 from pyiceberg.expressions import And, In
 from pyiceberg.table import Table
 
-from k2_api.reading.current import NOTHING_NEWER, Newer
+from k2_api.reading.current import NOTHING_NEWER, TIMES, Newer
 from k2_api.reading.reader import LakeReader
 from k2_api.tail.freshness import Freshness
 from k2_api.tail.tail import Tail
@@ -145,12 +145,12 @@ class FreshCandles:
             return NOTHING_NEWER, _TOO_MANY
         if not touched.windows.num_rows:
             return Newer(unsettled=touched.unsettled), None
-        made = self._of_trades(gold, view, minutes.windows)
+        made, times = self._of_trades(gold, view, minutes.windows), view.rows().select(TIMES.names)
         if frame.source is None:
-            return Newer(_keys(minutes.windows), made, touched.unsettled), None
+            return Newer(_keys(minutes.windows), made, touched.unsettled, times), None
         windows = _held(tables[_MINUTE.name], touched.windows)
         rows = self._of_minutes(frame, tables[_MINUTE.name], windows, minutes.windows, made)
-        return Newer(_keys(windows), rows, touched.unsettled), None
+        return Newer(_keys(windows), rows, touched.unsettled, times), None
 
     def _minutes(self, gold: Table | None, minutes: Table | None, view: TailView) -> _Touched:
         """The minutes of which trades are in the tail, or in gold and not yet followed."""

@@ -10,10 +10,11 @@ import pytest
 
 from k2_api.answers.row_text import json_texts
 from k2_api.questions.candles import CandleParameters
-from k2_api.reading import candle_export
+from k2_api.reading import candle_export, export
 from k2_api.reading.candle_reader import CandleReader
 from k2_api.reading.reader import LakeReader
 from k2_api.reading.symbols import Symbols
+from k2_market.errors import TooLarge
 from tests.k2_api.lake_of_trades import TradeLake
 
 WHOLE = {"start": "2024-02-01", "end": "2024-11-30"}
@@ -50,3 +51,14 @@ def test_all_rows_are_those_of_the_pages(
     assert candles.count(question) == len(page.rows)
     some = pa.Table.from_batches(candles.batches(question, 7), schema)
     assert some.equals(rows.slice(0, 7))
+
+
+def test_more_rows_than_an_answer_may_have_are_refused_before_the_first(
+    candles: CandleReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "MAX_EXPORT_ROWS", 100)
+    said = CandleParameters(**WHOLE, symbol="BTC-USDT", fill="prev", limit=100)
+    asked = candles.asked("1h", said)
+    with pytest.raises(TooLarge, match="Narrow it by start and end"):
+        candles.batches(asked)
+    assert sum(batch.num_rows for batch in candles.batches(asked, 50)) == 50
