@@ -108,7 +108,7 @@ class Following:
         if topic.joined or cluster is None:
             return
         if topic.name not in cluster.topics:
-            self._without_topic(topic, seam)
+            self._without_topic(topic, seam, cluster.cluster_id)
         elif seam != topic.tried or time.monotonic() - topic.tried_at >= TRY_AGAIN_S:
             topic.tried, topic.tried_at = seam, time.monotonic()
             self._join(topic, seam, cluster)
@@ -154,7 +154,7 @@ class Following:
             del topic.seams[0]
         strand.drop_behind(topic.seams[0][1])
 
-    def _without_topic(self, topic: _Topic, seam: Seam | str) -> None:
+    def _without_topic(self, topic: _Topic, seam: Seam | str, cluster_id: str) -> None:
         """A topic that Kafka lacks holds nothing, unless the tables have something of it."""
         if isinstance(seam, str):
             topic.strand.stand(Standing(seam))
@@ -162,7 +162,15 @@ class Following:
             why = f"Kafka has no topic {topic.name}. Make it with `k2 topics create`"
             topic.strand.stand(Standing(why))
         else:
-            topic.strand.stand(Standing(None, datetime.now(UTC)))
+            topic.strand.stand(self._nothing_waits(topic, seam, cluster_id))
+
+    def _nothing_waits(self, topic: _Topic, seam: Seam, cluster_id: str) -> Standing:
+        """As of now, unless frames of the broker before this one are not in gold yet."""
+        try:
+            seam.start(topic.name, cluster_id, "", new_cluster_is_expected=self._embedded)
+        except LogError as error:
+            return Standing(str(error))
+        return Standing(None, datetime.now(UTC))
 
     def _take_in(self, topic: _Topic, batch: Batch) -> pa.Table:
         strand = topic.strand

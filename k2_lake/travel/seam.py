@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from pyiceberg.table import Table
 
@@ -31,16 +32,28 @@ from k2_lake.tables import name_of
 from k2_market.errors import HistoryGone, OffsetBeyondEnd
 
 
+class Life(NamedTuple):
+    """A topic from when it was made, of a cluster, and its epoch in the tables."""
+
+    epoch: int
+    cluster_id: str
+    topic_id: str
+
+    def is_of(self, cluster_id: str, topic_id: str) -> bool:
+        """Whether that cluster has the topic as it was then; see ``Position.is_of``."""
+        return Position(*self[:2], topic_id=self.topic_id).is_of(cluster_id, topic_id)
+
+
 @dataclass(frozen=True)
 class Seam:
     """What gold contains of one topic.
 
     ``at`` is where the first frame stands of which gold may lack rows, None where gold has nothing
-    of the topic. ``waiting`` are the epochs of frames that bronze holds behind it.
+    of the topic. ``waiting`` are the lives of the topic of which bronze holds frames behind it.
     """
 
     at: Position | None
-    waiting: frozenset[int]
+    waiting: frozenset[Life]
 
     def start(
         self, topic: str, cluster_id: str, topic_id: str, *, new_cluster_is_expected: bool
@@ -52,8 +65,7 @@ class Seam:
         """
         if self.at is not None and self.at.is_of(cluster_id, topic_id):
             return dict(self.at.offsets)
-        of_others = self.waiting - {self.epoch_of(cluster_id, topic_id)}
-        if of_others:
+        if not all(life.is_of(cluster_id, topic_id) for life in self.waiting):
             raise OffsetBeyondEnd(
                 f"gold has yet to take in what bronze holds of {topic} from before the topic or "
                 "its cluster was made anew. It follows with the next run."
@@ -68,9 +80,12 @@ class Seam:
 
     def epoch_of(self, cluster_id: str, topic_id: str) -> int:
         """The epoch that frames of this life of the topic have in the tables, or will have."""
-        if self.at is None:
-            return 1
-        return self.at.epoch if self.at.is_of(cluster_id, topic_id) else self.at.epoch + 1
+        if self.at is not None and self.at.is_of(cluster_id, topic_id):
+            return self.at.epoch
+        for life in self.waiting:
+            if life.is_of(cluster_id, topic_id):
+                return life.epoch
+        return 1 + max([0 if self.at is None else self.at.epoch, *(w.epoch for w in self.waiting)])
 
 
 def seam(gold: Table | None, silver: Table | None, bronze: Table | None) -> Seam:
@@ -122,13 +137,14 @@ def _whole_up_to(source: Table, done: Consumed) -> int:
 
 def _position(
     silver: Table | None, bronze: Table, at: int
-) -> tuple[Position | None, frozenset[int]]:
-    """Where in the topic that state of silver ends, and the epochs that bronze holds behind."""
+) -> tuple[Position | None, frozenset[Life]]:
+    """Where in the topic that state of silver ends, and the lives that bronze holds behind."""
     done = Consumed() if silver is None else _consumed(silver, at, name_of(bronze))
     reached = _whole_up_to(bronze, done)
     behind = [c for c in commits_since(bronze, reached) if c.mode is Mode.APPEND and c.days]
     positions = [_recorded(bronze, c.sequence) for c in behind]
-    return _recorded(bronze, reached), frozenset(p.epoch for p in positions if p is not None)
+    lives = {Life(p.epoch, p.cluster_id, p.topic_id) for p in positions if p is not None}
+    return _recorded(bronze, reached), frozenset(lives)
 
 
 def _consumed(table: Table, at: int, source: str) -> Consumed:

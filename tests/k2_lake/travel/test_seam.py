@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2_lake.bronze import Position, append_frames, position
+from k2_lake.bronze import Position, append_frames, begin_epoch, position
 from k2_lake.gold import merge, pending_days
 from k2_lake.maintenance.compaction import compact
 from k2_lake.maintenance.expiry import expire
@@ -21,6 +21,7 @@ from k2_lake.tables import TRADES_TABLE, bronze_name, silver_name
 from k2_lake.travel.as_of import AsOf
 from k2_lake.travel.rollback import roll_back
 from k2_lake.travel.seam import Seam, seam
+from k2_market.errors import HistoryGone, OffsetBeyondEnd
 from k2_market.kinds import Kind
 from tests.frames import ARRIVAL, Print, bronze_rows, frame_table
 from tests.lakes import CLUSTER, LakeDriver, parser
@@ -74,10 +75,9 @@ class Market:
         if self.lake.table(bronze_name(exchange, Kind.TRADES)).current_snapshot() is not None:
             refine_day(self.lake, self.engine, exchange, Kind.TRADES, parser(exchange), arrived)
 
-    def upkeep(self) -> None:
-        for name in self._tables():
+    def compact(self) -> None:
+        for name in (TRADES_TABLE, *(n for e in EXCHANGES for n in _names(e))):
             list(compact(self.lake, self.engine, name))
-            expire(self.lake, name, keep=1, young=timedelta(0))
 
     def roll_back(self, name: str, back: int) -> None:
         table = self.lake.table(name)
@@ -112,9 +112,6 @@ class Market:
         ]
         return frame_table(received, start, exchange=exchange, partition=partition)
 
-    def _tables(self) -> list[str]:
-        return [TRADES_TABLE, *(n for e in EXCHANGES for n in _names(e))]
-
 
 def _names(exchange: str) -> tuple[str, str]:
     return silver_name(exchange, Kind.TRADES), bronze_name(exchange, Kind.TRADES)
@@ -134,7 +131,7 @@ steps = st.lists(
         st.tuples(st.just("gold"), st.integers(0, 2)),
         st.tuples(st.just("gold"), st.integers(0, 2)),
         st.tuples(st.just("again"), exchanges),
-        st.tuples(st.just("upkeep")),
+        st.tuples(st.just("compact")),
     ),
     min_size=4,
     max_size=24,
@@ -149,7 +146,7 @@ def _whole(market: Market) -> None:
 
 
 @pytest.mark.timeout(300)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(steps)
 def test_gold_and_the_frames_from_the_seam_on_are_everything_produced(
     taken: Sequence[tuple[object, ...]],
@@ -159,3 +156,99 @@ def test_gold_and_the_frames_from_the_seam_on_are_everything_produced(
         for name, *arguments in taken:
             getattr(market, str(name))(*arguments)
         _whole(market)
+
+
+def _followed(market: Market, exchange: str = "binance") -> None:
+    market.bronze(exchange, 1_000)
+    market.silver(exchange)
+    for _ in range(3):
+        market.gold(0)
+
+
+@pytest.fixture
+def market(tmp_path: Path) -> Market:
+    made = Market(tmp_path)
+    for partition in (0, 1, 0):
+        made.produce("binance", partition, 0)
+    return made
+
+
+def test_gold_that_has_everything_ends_where_bronze_ends(market: Market) -> None:
+    assert market.seam("binance") == Seam(None, frozenset())
+    _followed(market)
+    at = market.seam("binance").at
+    assert at is not None
+    assert at.offsets == {0: 2, 1: 1}
+
+
+def test_frames_without_rows_move_the_seam_though_gold_commits_nothing(market: Market) -> None:
+    _followed(market)
+    market.acknowledge("binance", 0)
+    market.bronze("binance", 10)
+    market.silver("binance")
+    at = market.seam("binance").at
+    assert at is not None
+    assert at.offsets == {0: 3, 1: 1}
+
+
+def test_days_that_run_ahead_do_not_move_the_seam_over_others(market: Market) -> None:
+    _followed(market)
+    market.produce("binance", 0, 0)
+    market.bronze("binance", 10)
+    market.silver("binance")
+    market.produce("binance", 0, 1)
+    market.bronze("binance", 10)
+    market.silver("binance")
+    market.gold(1)
+    _whole(market)
+    at = market.seam("binance").at
+    assert at is not None
+    assert at.offsets[0] == 2
+
+
+def test_a_rollback_of_gold_or_silver_moves_the_seam_back(market: Market) -> None:
+    _followed(market)
+    market.produce("binance", 0, 0)
+    _followed(market)
+    market.roll_back(TRADES_TABLE, 1)
+    at = market.seam("binance").at
+    assert at is not None
+    assert at.offsets == {0: 2, 1: 1}
+    _whole(market)
+    market.gold(0)
+    market.roll_back(silver_name("binance", Kind.TRADES), 1)
+    _whole(market)
+    market.gold(0)
+    _whole(market)
+
+
+def test_a_place_whose_snapshots_have_expired_is_not_guessed(market: Market) -> None:
+    market.bronze("binance", 1)
+    market.bronze("binance", 1)
+    market.silver("binance")
+    expire(market.lake, bronze_name("binance", Kind.TRADES), keep=1, young=timedelta(0))
+    with pytest.raises(HistoryGone):
+        market.seam("binance")
+    market.gold(0)
+    _whole(market)
+
+
+def test_another_life_of_the_topic_begins_once_gold_has_all_of_the_last(market: Market) -> None:
+    market.bronze("binance", 1_000)
+    with pytest.raises(OffsetBeyondEnd, match="yet to take in"):
+        market.seam("binance").start("t", "other", "", new_cluster_is_expected=True)
+    _followed(market)
+    whole = market.seam("binance")
+    assert whole.start("t", "other", "", new_cluster_is_expected=True) == {}
+    assert whole.epoch_of("other", "") == 2
+    with pytest.raises(OffsetBeyondEnd, match="new-epoch"):
+        whole.start("t", "other", "", new_cluster_is_expected=False)
+
+
+def test_an_epoch_that_was_begun_by_command_is_the_seam_without_a_row(market: Market) -> None:
+    _followed(market)
+    bronze = market.lake.table(bronze_name("binance", Kind.TRADES))
+    begin_epoch(bronze, "t", "other", {0: 7, 1: 9}, "id")
+    begun = market.seam("binance")
+    assert begun.start("t", "other", "id", new_cluster_is_expected=False) == {0: 7, 1: 9}
+    assert begun.epoch_of("other", "id") == 2
