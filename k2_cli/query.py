@@ -156,7 +156,7 @@ def query(
     Example: k2 query ohlcv --symbol BTC-USDT --exchange binance --timeframe 7m --start 2024-08-08
     """
     from k2_cli.querying import asked, follow, show, show_count
-    from k2_client import K2
+    from k2_client import K2, Patience
 
     said = {
         "symbol": symbol,
@@ -173,7 +173,8 @@ def query(
         "consolidated": consolidated or None,
     }
     chosen = format or form_of(out, sys.stdout.isatty())
-    with K2(url, key) as k2:
+    # Someone waits: what is not there is told soon, a rate limit is sat through.
+    with K2(url, key, patience=Patience(attempts=3)) as k2:
         if what is What.LIVE:
             follow(k2, said, channel, chosen)
         elif count:

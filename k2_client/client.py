@@ -35,6 +35,7 @@ from k2_client.times import When, instant_text
 from k2_client.transport import Http
 
 TIMEOUT_S = 60.0
+PATIENCE = Patience()
 RECONNECT_FOR_S = 900.0
 
 
@@ -52,7 +53,7 @@ class K2(Questions, Figures):
         key: str | None = None,
         *,
         timeout_s: float = TIMEOUT_S,
-        patience: Patience = Patience(),  # noqa: B008
+        patience: Patience = PATIENCE,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._http = Http(access(address, key), timeout_s=timeout_s, patience=patience, sleep=sleep)

@@ -120,6 +120,12 @@ def test_an_error_is_one_line_and_its_status_is_of_a_users_mistake(api: tuple[st
     assert done.stderr.count("\n") == 1
 
 
+def test_where_nothing_listens_one_line_says_so(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(NoAnswer, match=r"Connection refused.* `k2 api` serves one"):
+        k2(("http://127.0.0.1:9", KEY), "symbols")
+    assert capfd.readouterr() == ("", "")
+
+
 LINES = b'{"price":"1.00000000"}\n{"price":"2.00000000"}\n'
 
 
