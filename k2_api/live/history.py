@@ -34,7 +34,7 @@ from k2_api.reading.statements import row_json
 from k2_lake.bronze import position
 from k2_lake.engine import Input
 from k2_lake.scan import Files
-from k2_lake.tables import bronze_name, gold_name
+from k2_lake.tables import bronze_name, gold_name, silver_name
 from k2_market.errors import LakeUnavailable
 from k2_market.kinds import Kind
 
@@ -58,9 +58,13 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Found:
-    """Rows in order. ``whole``: there are no others up to now that Kafka has."""
+    """Rows in order. ``whole``: there are no others up to now that Kafka has.
+
+    ``passed`` are the places of all that was looked at, repeats included.
+    """
 
     rows: Sequence[Row]
+    passed: Sequence[Place]
     freshness: Freshness
     whole: bool
 
@@ -102,16 +106,17 @@ class History:
         }
         place, key = ", ".join(PLACE), wanted.kind.identifier
         sql = (
-            f"select {_columns(wanted.kind)} from ("
+            f"select {_columns(wanted.kind)}, {key} as key, {wanted.kind.record.day} as day from ("
             f"  select * from {{rows}} where {where} union all by name"
             f"  select * from {{tail}} t where {where} and not exists (select 1 from {{near}} n"
             f"   where n.exchange = t.exchange and n.symbol = t.symbol and n.{key} = t.{key})"
             f" order by {place} limit $limit) order by {place}"
         )
         found = self._reader.arrow(sql, inputs, {**values, "limit": limit}, gold)
-        rows = _rows(found)
-        is_fresh = view.freshness.tail != "down"
-        return Found(rows, view.freshness, is_fresh and len(rows) < limit)
+        is_whole = view.freshness.tail != "down" and found.num_rows < limit
+        rows = _rows(self._first_arrivals(wanted, since, found))
+        passed = [row.place for row in _rows(found)]
+        return Found(rows, passed, view.freshness, is_whole)
 
     def minutes(self, wanted: Wanted, since: Position) -> Minutes:
         """The minutes of all rows behind the position."""
@@ -161,6 +166,28 @@ class History:
         )
         found = self._reader.arrow(sql, {"near": near, "rows": rows}, {}, gold).to_pylist()
         return {(r["symbol"], r[key]): tuple(r[c] for c in PLACE) for r in found}
+
+    def _first_arrivals(self, wanted: Wanted, since: Position, found: pa.Table) -> pa.Table:
+        """Without rows of which an earlier arrival lies before the position.
+
+        Of repeats gold has the one that was received first, wherever it stands in Kafka: when an
+        old recording is replayed, a row that was sent long ago moves behind the position.
+        """
+        if not found.num_rows or not since.reached:
+            return found
+        name = silver_name(wanted.exchange, wanted.kind)
+        silver = self._reader.table(name)
+        days: list[Any] = sorted(found["day"].unique().to_pylist())
+        symbols = sorted(wanted.symbols)
+        where = And(In(wanted.kind.record.day, days), In("symbol", symbols))
+        files = self._reader.plan(name, silver, where, (tuple(days), tuple(symbols)))
+        values: dict[str, object] = {}
+        sql = (
+            f"select * from {{found}} anti join (select symbol, {wanted.kind.identifier} as key"
+            f" from {{silver}} where {_passed(since, 'since', values)}) using (symbol, key)"
+            f" order by {', '.join(PLACE)}"
+        )
+        return self._reader.arrow(sql, {"found": found, "silver": files}, values, silver)
 
     def _planned(self, gold: Table | None, wanted: Wanted, since: Position) -> Files:
         """The files of gold that may hold rows behind the position."""

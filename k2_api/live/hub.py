@@ -285,7 +285,7 @@ class Hub:
             found = await self._after(stream)
             if found is not None and self._is_whole(stream, found) and stream.finish():
                 return
-            if found is None or not found.rows:
+            if found is None or not found.passed:
                 await asyncio.sleep(_AGAIN_AFTER_S)
 
     async def _after(self, stream: Stream) -> Found | None:
@@ -298,7 +298,7 @@ class Hub:
             found = await self.read(self._history.after, wanted, stream.position, PAGE, until)
         except LATER:
             return None
-        await stream.send(found.rows, until)
+        await stream.send(found.rows, found.passed, until)
         return found if until is None else None
 
     def _is_whole(self, stream: Stream, found: Found) -> bool:

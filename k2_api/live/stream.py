@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from k2_api.live.cursor import State
 from k2_api.live.history import Wanted
 from k2_api.live.messages import ROWS_IN_MESSAGE, Message, Row, messages_of
-from k2_api.live.places import Position, from_micros, to_micros
+from k2_api.live.places import Place, Position, from_micros, to_micros
 
 if TYPE_CHECKING:
     from k2_api.live.topic import AnyStream, Batch, Topic
@@ -128,8 +128,13 @@ class Stream:
         self._arrive(self.position)
         return True
 
-    async def send(self, rows: Sequence[Row], until: Position | None = None) -> None:
-        """Send rows of history as fast as the reader takes them; then it is ``until`` there."""
+    async def send(
+        self, rows: Sequence[Row], passed: Sequence[Place], until: Position | None = None
+    ) -> None:
+        """Send rows of history as fast as the reader takes them.
+
+        Then all these places are passed, and all up to ``until``.
+        """
         for first in range(0, len(rows), ROWS_IN_MESSAGE):
             part = rows[first : first + ROWS_IN_MESSAGE]
             after = until or self.position.moved(*(row.place for row in part))
@@ -137,8 +142,7 @@ class Stream:
             for number, message in enumerate(messages, 1):
                 self._move(message, last=number == len(messages))
                 await self.sink.put(message)
-        if until is not None:
-            self._arrive(until)
+        self._arrive(self.position.moved(*passed) if until is None else until)
 
     def _hold(self, batch: Batch, held: list[Batch]) -> None:
         if len(held) < _MOST_HELD:

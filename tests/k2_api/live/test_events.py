@@ -165,6 +165,17 @@ def test_what_cannot_be_streamed_is_a_problem_and_no_stream(
     assert says in response.json()["detail"]
 
 
+def test_without_kafka_there_are_no_events_and_it_is_said_what_there_is(server: Served) -> None:
+    server.fed.off = True
+    try:
+        with httpx2.Client(trust_env=False, headers=server.headers) as client:
+            response = client.get(f"http://127.0.0.1:{server.port}/v1/live?{BOTH}")
+    finally:
+        server.fed.off = False
+    assert (response.status_code, response.json()["code"]) == (503, "live_off")
+    assert response.headers["Retry-After"] == "60"
+
+
 def test_without_a_key_there_are_no_events(server: Served) -> None:
     with httpx2.Client(trust_env=False) as client:
         response = client.get(f"http://127.0.0.1:{server.port}/v1/live?{BOTH}")

@@ -3,10 +3,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from k2_lake.tables import TRADES_TABLE
 from tests.frames import Print
 from tests.k2_api.live.hand_fed import Served, filled_lake, ids, served
 from tests.k2_api.live.sockets import Talk, talk
@@ -98,3 +100,31 @@ def test_every_trade_comes_once_whatever_breaks(server: Served, seed: int) -> No
 
     heard, expected = asyncio.run(run())
     assert heard == expected
+
+
+def test_a_trade_that_was_sent_is_not_sent_again_when_an_old_recording_takes_its_place(
+    server: Served,
+) -> None:
+    async def run() -> None:
+        fed = server.fed
+        sent = fed.trades(3)
+        async with talk(server) as client:
+            await client.subscribe()
+            fed.give(sent)
+            [message] = await client.rows(3)
+        await asyncio.to_thread(fed.store)
+        # Received earlier than what gold has, it takes its place, and stands behind the cursor.
+        earlier = [replace(p, received_ms=p.at_ms + 1) for p in sent[:2]]
+        fed.give(earlier)
+        new = fed.trades(1)
+        fed.give(new)
+        await asyncio.to_thread(fed.store)
+        moved = {
+            int(str(row["trade_id"])): row["kafka_offset"] for row in fed.driver.rows(TRADES_TABLE)
+        }
+        assert moved[sent[0].trade_id] > moved[sent[2].trade_id]  # type: ignore[operator]
+        async with talk(server) as client:
+            await client.subscribe(cursor=message["cursor"])
+            assert ids(await client.rows(1)) == [new[0].trade_id]
+
+    asyncio.run(run())
