@@ -9,7 +9,7 @@ from k2_api.guard.budget import Budget
 from k2_api.guard.dependencies import Breakers
 from k2_api.guard.keys import Key, Keys
 from k2_api.guard.levels import OFF_FROM, Levels, features
-from k2_api.guard.places import Places
+from k2_api.guard.places import EXPORTS, EXPORTS_OF_A_KEY, Places
 from k2_api.guard.rates import Rates, Taken
 from k2_api.guard.refusals import InvalidKey, MissingKey, RateLimited
 from k2_api.guard.settings import GuardSettings
@@ -29,6 +29,7 @@ class Guard:
         self.keys = Keys(lake.home)
         self.rates = Rates(settings.rate_store)
         self.places = Places()
+        self.exports = Places(EXPORTS, EXPORTS_OF_A_KEY, "exports")
         self.budget = Budget(settings.timeout_s, settings.memory)
         self.breakers = Breakers.of(lake.warehouse)
         parts = (self.breakers.catalog, self.breakers.store, self.breakers.kafka)

@@ -89,4 +89,6 @@ def _streamed(request: Request, wish: Wish, timeframe: str, said: CandleParamete
     permit(request, "export")
     candles = candles_of(request)
     asked = candles.asked(timeframe, said)
-    return streamed(wish, asked, ahead(candles.batches(asked, said.most)), headers_of(asked))
+    return streamed(
+        request, wish, asked, ahead(candles.batches(asked, said.most)), headers_of(asked)
+    )

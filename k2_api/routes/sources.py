@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 from fastapi import Request
@@ -14,7 +15,10 @@ from k2_api.answers.pages import headers_of, page_json
 from k2_api.answers.problems import Problem
 from k2_api.answers.streamed import Streamed
 from k2_api.answers.wish import Headers, Wish, wish_of
+from k2_api.guard.budget import ASKING
+from k2_api.guard.guard import Guard
 from k2_api.guard.permits import permit
+from k2_api.guard.places import Places
 from k2_api.questions.parameters import Parameters
 from k2_api.reading.asked import Asked, ask
 from k2_api.reading.candle_reader import CandleReader
@@ -91,12 +95,22 @@ def rows(
     limit = said.most
     require_exportable(reader, asked, limit)
     exports: Exports = request.app.state.exports
-    return streamed(wish, asked, exports.rows(asked, limit), headers)
+    return streamed(request, wish, asked, exports.rows(asked, limit), headers)
 
 
-def streamed(wish: Wish, asked: Asked, batches: Batches, headers: Headers) -> Response:
-    """The rows as they are read, in a file named after the table."""
-    return Streamed(wish, batches, asked.schema, asked.dataset.table.replace(".", "_"), headers)
+def streamed(
+    request: Request, wish: Wish, asked: Asked, batches: Batches, headers: Headers
+) -> Response:
+    """The rows as they are read, in a file named after the table. It may turn out Overloaded."""
+    guard: Guard = request.app.state.guard
+    rows = _in_place(guard.exports, batches)
+    return Streamed(wish, rows, asked.schema, asked.dataset.table.replace(".", "_"), headers)
+
+
+def _in_place(places: Places, batches: Batches) -> Batches:
+    """The batches, with a place taken from the first one to the end."""
+    with closing(batches), places.place(ASKING.get()):
+        yield from batches
 
 
 def _tag(asked: Asked, said: Parameters, wish: Wish) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from k2_api.guard.breaker import FAILURES, Breaker
 from k2_api.guard.dependencies import Breakers
 from k2_api.guard.guard import Guard
 from k2_api.guard.levels import OFF_FROM, Level, Levels, features
-from k2_api.guard.places import Places
+from k2_api.guard.places import EXPORTS, Places
 from k2_api.guard.refusals import BreakerOpen, Overloaded
 from k2_market.errors import BrokerUnavailable, FileBroken, LakeUnavailable
 from tests.k2_api.lake_of_trades import TradeLake
@@ -115,14 +116,28 @@ def test_features_go_in_the_documented_order() -> None:
 def test_places_are_bounded_for_all_and_for_each_key_and_come_back() -> None:
     places = Places(places=3, of_a_key=2)
     with places.place("a"), places.place("a"):
-        with pytest.raises(Overloaded, match="you have the API work"), places.place("a"):
+        with pytest.raises(Overloaded, match="of your key at once"), places.place("a"):
             pass
         with places.place("b"):
-            with pytest.raises(Overloaded, match="the API works"), places.place("c"):
+            with pytest.raises(Overloaded, match="works on 3 requests at once"), places.place("c"):
                 pass
             assert 0 <= places.load() <= 1
     with places.place("a"), places.place("b"), places.place("c"):
         pass
+
+
+def test_an_export_without_a_place_is_503_and_pages_go_on(
+    client: TestClient,
+) -> None:
+    guard = guard_of(client)
+    url = "/v1/trades?start=2024-08-08&format=csv"
+    with ExitStack() as taken:
+        for n in range(EXPORTS):
+            taken.enter_context(guard.exports.place(f"key {n}"))
+        assert code(client, url) == (503, "overloaded")
+        assert code(client, "/v1/trades") == (200, "")
+    assert len(client.get(url).text.splitlines()) == 21
+    assert guard.exports.taken == 0
 
 
 def test_the_load_is_an_average_that_falls_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
