@@ -131,6 +131,8 @@ def test_a_connection_on_which_nothing_happens_is_kept_open_by_comments(server: 
 
 
 def test_a_listener_that_vanishes_leaves_nothing_behind(server: Served) -> None:
+    wait_until(lambda: server.hub.connections == 0, "the end of those before")
+
     async def run() -> None:
         async with listening(server):
             assert server.hub.streams == 1

@@ -8,9 +8,11 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from k2_api.live.settings import LiveSettings
+from k2_market.kinds import Kind
+from tests.feeds import until
 from tests.frames import Print
 from tests.k2_api.live.hand_fed import Served, filled_lake, ids, served
-from tests.k2_api.live.sockets import talk
+from tests.k2_api.live.sockets import WITHIN_S, talk
 from tests.keyed import keyed
 from tests.services import wait_until
 
@@ -194,6 +196,8 @@ def test_a_key_has_only_so_many_connections_and_those_that_left_leave_room(serve
 
 
 def test_a_client_that_vanishes_leaves_nothing_behind(server: Served) -> None:
+    wait_until(lambda: server.hub.connections == 0, "the end of those before")
+
     async def run() -> None:
         async with talk(server) as client:
             subscribed = await client.subscribe()
@@ -226,7 +230,8 @@ def test_a_tail_that_goes_down_and_comes_back_is_told(server: Served) -> None:
     async def run() -> None:
         async with talk(server) as client:
             await client.subscribe()
-            await asyncio.sleep(0.6)  # the hub looks at the tail every half second
+            topic = server.hub._topics[Kind.TRADES, "binance"]
+            await asyncio.wait_for(until(lambda: topic.tail == "live"), WITHIN_S)
             server.fed.down = True
             try:
                 heard = await client.hear()
