@@ -49,12 +49,11 @@ def test_candles_come_by_the_stream_and_go_on_from_the_cursor_when_the_api_is_ba
             status = page.page.locator("#status")
             expect(status).to_have_text("live", timeout=30_000)
             market.produce(trades(7, 8))
-            market.tick()
             closes(page, "101.50000000")
+            expect(page.page.locator("#freshness dd").last).to_contain_text("up to 20")
             page.page.on("websocket", listen)
         expect(status).to_contain_text("does not answer")
         market.produce(trades(9, 9))
-        market.tick()
         with serving(create_app(settings), port):
             expect(status).to_have_text("live", timeout=45_000)
             closes(page, "102.50000000")
