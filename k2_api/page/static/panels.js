@@ -1,7 +1,7 @@
 // What is beside the chart: the day's condition, gaps, and how fresh each layer is.
 
 import { element, show } from "./elements.js";
-import { capital, counted, duration, instant, second, sentence } from "./texts.js";
+import { capital, counted, duration, second, sentence } from "./texts.js";
 
 const GAPS_SHOWN = 8;
 
@@ -75,7 +75,7 @@ function layerLine(name, lag, allowed) {
 
 function tailLine(tail) {
   if (tail === null) return line("tail", "unknown", "not asked");
-  const through = tail.through ? `up to ${instant(tail.through)}` : "running";
+  const through = tail.through ? `up to ${second(tail.through)}` : "running";
   const told = { live: through, off: "off: tables alone", down: tail.detail ?? "does not answer" };
   const condition = { live: "available", off: "unknown", down: "degraded" };
   return line("tail", condition[tail.tail] ?? "unknown", told[tail.tail] ?? tail.tail);

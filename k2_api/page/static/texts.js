@@ -4,8 +4,7 @@ import { element } from "./elements.js";
 
 // The decimal as it came; zeros that say nothing are only paler.
 export function decimal(text) {
-  const [whole, zeros] = /^(.*?\..*?[1-9]|.*?\.|.*?)(0*)$/.exec(text).slice(1);
-  if (!text.includes(".") || !zeros) return element("span", { class: "figure" }, text);
+  const [, whole, zeros] = /^(-?\d+(?:\.\d*[1-9])?)(\.?0*)$/.exec(text) ?? [text, text, ""];
   return element("span", { class: "figure" }, whole, element("span", { class: "zeros" }, zeros));
 }
 
