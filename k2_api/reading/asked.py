@@ -74,10 +74,12 @@ def ask(
     conditions: Sequence[str] = (),
     values: Mapping[str, object] | None = None,
     tail: Tail | None = None,
+    known: Newer | None = None,
 ) -> Asked:
     """What ``said`` asks of the dataset. Raises UsageError, UnknownName, LakeUnavailable.
 
-    ``conditions`` narrow the rows further, with ``values`` for their parameters.
+    ``conditions`` narrow the rows further, with ``values`` for their parameters. Symbols that
+    ``known`` has are known as well.
     """
     text = msgspec.json.encode(said.question(dataset.question)).decode()
     after = None if said.cursor is None else cursors.decode(said.cursor, text, dataset.types)
@@ -96,7 +98,7 @@ def ask(
         at,
         text,
         exchanges,
-        _resolved(dataset, listing, said, exchanges, newer),
+        _resolved(dataset, listing, said, exchanges, known if newer is None else newer),
         start if after is None else after.start_at,
         end,
         None if after is None else after.key(dataset.types),
@@ -125,7 +127,7 @@ def _resolved(
     listing: Listing | None,
     said: Parameters,
     exchanges: Sequence[str],
-    newer: TailView | None,
+    newer: TailView | Newer | None,
 ) -> tuple[str, ...]:
     if listing is None:
         return ()

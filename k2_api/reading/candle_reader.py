@@ -23,6 +23,7 @@ from k2_api.reading.queries import Page
 from k2_api.reading.reader import LakeReader, read_from
 from k2_api.reading.symbols import Symbols
 from k2_lake.quality.freshness import Freshness
+from k2_market.errors import UnknownName
 
 
 class CandleReader:
@@ -40,12 +41,15 @@ class CandleReader:
     def at_once(self, timeframe: str, said: CandleParameters) -> tuple[Asked, Page] | None:
         """The page where it is in memory and nothing has changed: it waits for nothing.
 
-        Raises as ``page`` does, but never LakeUnavailable.
+        None as well where ``page`` knows better whether a name is known. Raises UsageError.
         """
         beat = self._reader.beat()
         if beat is None or self._looked_up.get(timeframe) != beat or not _plain(said):
             return None
-        asked = self._ask(timeframe, said)
+        try:
+            asked = self._ask(timeframe, said)
+        except UnknownName:
+            return None
         if self._newer is not None:
             newer = self._newer.at_hand(_source(asked), asked.table)
             if newer is None:
@@ -64,7 +68,15 @@ class CandleReader:
 
     def asked(self, timeframe: str, said: CandleParameters) -> Asked:
         """What is asked, of which state. Raises UsageError, UnknownName, LakeUnavailable."""
-        asked = self._ask(timeframe, said)
+        try:
+            asked = self._ask(timeframe, said)
+        except UnknownName as error:
+            # No table has a symbol whose first trade has just come.
+            if error.kind != "symbol" or said.as_of is not None:
+                raise
+            of = candle_set(timeframe, said)
+            known = self.newer(of.source.name, self._reader.table(of.table))
+            asked = ask(self._reader, self._symbols, of, said, known=known)
         if asked.at is not None:
             return asked
         return self._with(asked, self.newer(_source(asked), asked.table))

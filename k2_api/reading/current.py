@@ -75,6 +75,10 @@ class Newer:
             found |= {"newer_keys": self.keys, "newer_rows": self.rows}
         return found
 
+    def trades(self, symbol: str) -> bool:
+        """Whether there is a candle of that symbol."""
+        return symbol in self.rows["symbol"].unique().to_pylist()
+
     @cached_property
     def newest(self) -> Mapping[str, int]:
         """When the newest window of each exchange begins, in microseconds."""

@@ -19,6 +19,7 @@ from k2_api.reading.symbols import Symbols
 from k2_api.tail.freshness import OFF, Freshness
 from k2_lake.scan import planned
 from k2_lake.tables import candle_name
+from k2_market.errors import UnknownName
 from k2_market.records import CANDLE
 from tests.k2_api.candles.traded import TRADES
 from tests.k2_api.lake_of_trades import TradeLake
@@ -118,6 +119,25 @@ def test_what_was_replaced_is_not_final(readers: tuple[CandleReader, CandleReade
     over = {(r["exchange"], r["window_start"][:16]): r["final"] for r in rows}
     assert all(not over[key] for key in replaced if key in over)
     assert sum(over.values()) > 20
+
+
+def test_a_symbol_whose_first_trade_has_just_come_is_known(lake: TradeLake) -> None:
+    rows = minutes(lake).slice(0, 1)
+    names = pa.array(["NEW-USDT"])
+    new = rows.set_column(rows.schema.get_field_index("symbol"), rows.schema.field("symbol"), names)
+    reader = LakeReader(lake.settings)
+    candles = CandleReader(reader, Symbols(reader), Told(Newer(new.select(list(CANDLE.key)), new)))
+    for name in ("1m", "7m"):
+        for more in ({}, {"exchange": "binance"}, {"fill": "prev"}):
+            said = CandleParameters(symbol="new-usdt", **more)
+            [row] = found(candles, name, said)
+            assert (row["symbol"], row["trade_count"]) == (
+                "NEW-USDT",
+                new["trade_count"][0].as_py(),
+            )
+    with pytest.raises(UnknownName):
+        candles.page("1m", CandleParameters(symbol="other-usdt"))
+    reader.close()
 
 
 def _keys(newer: Newer) -> list[list[Any]]:
