@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import itertools
 import logging
+import secrets
 import threading
-import time
 from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 
@@ -49,8 +49,8 @@ class Tail:
         self._seams = {kind: Seams(reader, kind) for kind in Kind}
         self._listeners: tuple[Listener, ...] = ()
         self._lock = threading.Lock()
-        # Of this life of the process: whoever remembers a revision must not meet it again.
-        revisions = itertools.count(time.time_ns() // 1_000)
+        # Whoever remembers a revision must not meet it again, in another process either.
+        revisions = itertools.count(secrets.randbits(60))
         self._strands = {
             (kind, exchange): Strand(kind, exchange, lambda: next(revisions))
             for kind in Kind
