@@ -11,7 +11,6 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
@@ -24,8 +23,9 @@ from k2_api.guard.refusals import Overloaded, Refusal
 from k2_api.live.candle_rows import CandleRows
 from k2_api.live.candle_stream import CandleStream
 from k2_api.live.candles import Candles
+from k2_api.live.catching_up import CatchingUp
 from k2_api.live.connection import Client, Connection
-from k2_api.live.history import LATER, Found, History
+from k2_api.live.history import LATER, History
 from k2_api.live.names import Subject
 from k2_api.live.places import to_micros
 from k2_api.live.prepared import Preparing
@@ -35,7 +35,6 @@ from k2_api.live.stream import Begin, Stream
 from k2_api.live.topic import AnyStream, Topic
 from k2_market.kinds import Kind
 
-PAGE = 2_000
 # More than the tail itself holds of a topic: who is so far behind begins anew.
 _MOST_WAITING = 100_000
 _READERS = 4
@@ -63,6 +62,7 @@ class Hub:
     ) -> None:
         self.settings = settings
         self._candles = Candles(candles, history, self.read, settings)
+        self._catch_ups = CatchingUp(history, self.read)
         self._history, self._tail = history, tail
         self._topics: dict[tuple[Kind, str], Topic] = {}
         self._preparing = Preparing(history)
@@ -276,38 +276,7 @@ class Hub:
     def _catching_up(self, stream: AnyStream) -> asyncio.Task[None]:
         if isinstance(stream, CandleStream):
             return self._spawn(self._candles.catch_up(stream))
-        return self._spawn(self._catch_up(stream))
-
-    async def _catch_up(self, stream: Stream) -> None:
-        """Read what the stream missed, until nothing is missing."""
-        while True:
-            stream.hold()
-            found = await self._after(stream)
-            if found is not None and self._is_whole(stream, found) and stream.finish():
-                return
-            if found is None or not found.passed:
-                await asyncio.sleep(_AGAIN_AFTER_S)
-
-    async def _after(self, stream: Stream) -> Found | None:
-        """Send the next page of what came after the stream's position; None if it cannot be."""
-        wanted, until = stream.wanted, None
-        if stream.ahead is not None:
-            symbol, until = stream.ahead
-            wanted = replace(wanted, symbols=frozenset(s for s in wanted.symbols if s > symbol))
-        try:
-            found = await self.read(self._history.after, wanted, stream.position, PAGE, until)
-        except LATER:
-            return None
-        await stream.send(found.rows, found.passed, until)
-        return found if until is None else None
-
-    def _is_whole(self, stream: Stream, found: Found) -> bool:
-        """Whether the stream has had all that came until lately."""
-        if found.freshness.tail == "off":
-            return True
-        since = stream.end or stream.topic.based_at
-        through = found.freshness.through
-        return found.whole and through is not None and (since is None or through >= since)
+        return self._spawn(self._catch_ups.catch_up(stream))
 
     def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
