@@ -78,15 +78,14 @@ def show(k2: K2, what: What, said: Mapping[str, Any], form: Form, out: Path | No
     if out is None and form in (Form.PARQUET, Form.ARROW) and sys.stdout.isatty():
         raise UsageError(f"{form} is not for a terminal. Name a file with --out.")
     query = asked(k2, what, said)
-    with _progress(query, form, said["limit"] is None) as seen:
-        if out is not None:
+    if out is not None:
+        with _progress(query, form, said["limit"] is None) as seen:
             write_whole(out, _bytes(query, form), seen)
-            return
-        with _bytes(query, form) as chunks:
-            for chunk in chunks:
-                sys.stdout.buffer.write(chunk)
-                seen(len(chunk))
-        sys.stdout.buffer.flush()
+        return
+    with _bytes(query, form) as chunks:
+        for chunk in chunks:
+            sys.stdout.buffer.write(chunk)
+    sys.stdout.buffer.flush()
 
 
 def show_count(count: Count) -> None:

@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+import k2_client
 from k2_client import (
     K2,
     BadAnswer,
@@ -24,6 +25,7 @@ from k2_client import (
     TooLarge,
     Unavailable,
     UnknownName,
+    problems,
 )
 from k2_market.errors import UsageError
 from tests.k2_client.scripted import KEY, Said, asking, problem, rows, scripted
@@ -191,3 +193,11 @@ def test_every_error_of_the_client_has_one_root() -> None:
     assert issubclass(RateLimited, K2Problem)
     assert [NoAnswer.retryable, RateLimited.retryable, Unavailable.retryable] == [True] * 3
     assert [ServerFailed.retryable, Forbidden.retryable, BadAnswer.retryable] == [False] * 3
+
+
+def test_every_error_and_row_can_be_imported_from_the_package() -> None:
+    assert sorted(k2_client.__all__) == sorted(set(k2_client.__all__))
+    assert [name for name in k2_client.__all__ if not hasattr(k2_client, name)] == []
+    errors = {c.__name__ for c in vars(problems).values() if isinstance(c, type)}
+    named = {name for name in errors if issubclass(getattr(problems, name), ClientError)}
+    assert named <= set(k2_client.__all__)
