@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from k2_api.answers.links import with_links
 from k2_api.answers.problems import CONTENT_TYPE, install
+from k2_api.answers.repeats import Repeats
 from k2_api.guard.guard import Guard
 from k2_api.guard.install import install_guard
 from k2_api.guard.openapi import describe_guard
@@ -59,6 +60,7 @@ def create_app(settings: LakeSettings) -> FastAPI:
         app.include_router(router)
     install_page(app)
     install(app)
+    app.add_middleware(Repeats)
     install_guard(app, Guard(settings, GuardSettings.from_environment()))
     describe = app.openapi
     app.openapi = lambda: with_links(describe_guard(_with_problems(describe())))  # type: ignore[method-assign]
