@@ -130,7 +130,7 @@ steps = st.lists(
 
 
 @pytest.mark.timeout(300)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(steps)
 def test_stored_and_fresh_candles_are_those_of_all_trades(
     taken: Sequence[tuple[object, ...]],

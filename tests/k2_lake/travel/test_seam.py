@@ -146,7 +146,7 @@ def _whole(market: Market) -> None:
 
 
 @pytest.mark.timeout(300)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(steps)
 def test_gold_and_the_frames_from_the_seam_on_are_everything_produced(
     taken: Sequence[tuple[object, ...]],
