@@ -1,7 +1,7 @@
 """Content-Encoding: text compressed on its way out, whole or piece by piece.
 
 Text alone: Arrow and Parquet are compressed inside. Levels are the fastest, since the answer waits
-for them: 50 kB of candles take 0.05 ms (zstd) and 0.1 ms (gzip) and come out 20 times smaller.
+for them: 52 kB of candles take 0.08 ms (zstd, then 8 kB) and 0.24 ms (gzip, 11 kB).
 """
 
 from __future__ import annotations
