@@ -262,9 +262,9 @@ def test_the_page_of_the_demo_shows_candles_as_they_come(page: Page, demo: Runni
     assert f"Candles   {demo.api}/#key={demo.key}\n" in told
     page.goto(f"{demo.api}/#key={demo.key}")
     figures = page.locator("#figures")
-    expect(figures).to_contain_text(f"{datetime.now(UTC):%Y-%m-%d}")
+    expect(figures).to_contain_text(f"{datetime.now(UTC):%Y-%m-%d}", timeout=MINUTE_MS)
     before = figures.inner_text()
-    expect(figures).not_to_have_text(before, use_inner_text=True, timeout=90_000)
+    expect(figures).not_to_have_text(before, use_inner_text=True, timeout=MINUTE_MS)
     expect(page.get_by_role("link", name="Dagster")).to_have_attribute("href", demo.dagster)
     assert page.locator("#freshness dt").all_inner_texts() == [
         *("bronze", "silver", "gold", "candles", "tail")
