@@ -36,7 +36,7 @@ PROPERTIES = {
     "write.metadata.previous-versions-max": "50",
     "write.parquet.compression-codec": "zstd",
     # Small row groups let a tick on a full day read only the minutes it touches.
-    "write.parquet.row-group-limit": "131072",
+    "write.parquet.row-group-limit": "32768",
 }
 
 
