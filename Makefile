@@ -11,7 +11,7 @@ COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --no-strip-extras -q pyproject.toml --group build
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-storage lint bench soak chaos year lock clean
+.PHONY: help demo test test-storage lint bench bench-api soak chaos year lock clean
 
 help: ## Show what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -35,6 +35,9 @@ bench: $(DEV) ## Measure frames and trades per second of every stage
 	@$(BIN)/python -m benchmarks
 	@$(BIN)/python -m benchmarks.feed
 	@$(BIN)/python -m benchmarks.compaction
+
+bench-api: $(DEV) ## Measure the API under load: candles, trades, exports, freshness, hostility
+	@$(BIN)/python -m benchmarks.api
 
 soak: $(DEV) ## Run a live feed for 20 minutes against disconnects and a restart of Kafka
 	@$(BIN)/python -m benchmarks.soak
