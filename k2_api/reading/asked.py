@@ -15,7 +15,7 @@ from k2_api.questions.parameters import Parameters, names
 from k2_api.reading.current import NOTHING_NEWER, Newer
 from k2_api.reading.datasets import Dataset
 from k2_api.reading.reader import LakeReader, Pinned, pinned
-from k2_api.reading.symbols import Listing, Symbols, require_exchange
+from k2_api.reading.symbols import Instrument, Listing, Symbols, require_exchange
 from k2_api.tail.freshness import Freshness
 from k2_api.tail.tail import Tail
 from k2_api.tail.view import TailView
@@ -48,6 +48,8 @@ class Asked:
     values: Mapping[str, object] = field(default_factory=dict)
     first_day: date | None = None
     newest_day: date | None = None
+    pace: float | None = None
+    """Rows a second of these instruments, in the mean of the days that have some."""
     tail: TailView | None = None
     """What the table may lack; None where it was asked for as it was, or has no tail."""
     freshness: Freshness | None = None
@@ -171,7 +173,15 @@ def _with_days(asked: Asked, listing: Listing | None, *, settled: bool) -> Asked
         start = _default_start(newest, asked.end, days)
     if not asked.dataset.must_be_known:
         return replace(asked, start=start)
-    return replace(asked, start=start, first_day=first, newest_day=newest)
+    pace = _pace(found) if asked.dataset.named_by == asked.dataset.table else None
+    return replace(asked, start=start, first_day=first, newest_day=newest, pace=pace)
+
+
+def _pace(found: Sequence[Instrument]) -> float | None:
+    if not found:
+        return None
+    days = (max(i.last for i in found) - min(i.first for i in found)).days + 1
+    return sum(i.rows for i in found) / timedelta(days=days).total_seconds()
 
 
 def _default_start(newest: date | None, end: datetime | None, days: int) -> datetime | None:

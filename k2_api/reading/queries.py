@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ from k2_market.timeframes import day_bounds
 
 # Without a start the newest rows are looked for in so many days more each time.
 _FURTHER = 8
+_SHORTEST = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Page:
 def page(reader: LakeReader, asked: Asked, limit: int) -> Page:
     """At most ``limit`` rows of the question. Raises LakeUnavailable."""
     found: list[Row] = []
-    for part in parts(asked):
+    for part in _near_parts(asked, limit) if asked.pace else parts(asked):
         sql, values = page_sql(part)
         found = reader.run(sql, plan(reader, part), {**values, "limit": limit + 1}, asked.table)
         if len(found) > limit:
@@ -87,6 +88,37 @@ def parts(asked: Asked) -> Iterator[Asked]:
             yield replace(asked, start=day_bounds(last - timedelta(days=days))[0])
             days = max(1, days) * _FURTHER
     yield asked
+
+
+def _near_parts(asked: Asked, limit: int) -> Iterator[Asked]:
+    """Of one instrument, ever more time behind where the page begins; then the question itself.
+
+    The first part has twice the page's rows if trade is as always: were all that follows read, a
+    page would cost more with every day that a table has.
+    """
+    first, newest = asked.first_day, asked.newest_day
+    if asked.one_instrument and asked.pace and first and newest:
+        begin, end = _reach(asked, first, newest)
+        length = max(timedelta(seconds=2 * limit / asked.pace), _SHORTEST)
+        while begin + length < end:
+            near = {"start": end - length} if asked.descending else {"end": begin + length}
+            yield replace(asked, **near)  # type: ignore[arg-type]
+            length *= _FURTHER
+    yield asked
+
+
+def _reach(asked: Asked, first: date, newest: date) -> tuple[datetime, datetime]:
+    """From when to when the rows of the page can be."""
+    begin, end = day_bounds(first)[0], day_bounds(newest)[1]
+    if asked.start is not None:
+        begin = max(begin, asked.start)
+    until = _end(asked)
+    if asked.descending:
+        return begin, end if until is None else min(end, until)
+    if asked.after is not None:
+        at = asked.after[asked.dataset.order.index(str(asked.dataset.time))]
+        begin = max(begin, at) if isinstance(at, datetime) else begin
+    return begin, end if asked.end is None else min(end, asked.end)
 
 
 def _end(asked: Asked) -> datetime | None:

@@ -37,7 +37,7 @@ from k2_lake.tables import table_def
 from k2_lake.travel.as_of import AsOf, kept_snapshot, resolve_as_of
 from k2_market.errors import LakeUnavailable, UsageError
 
-KEPT_PLANS = 256
+KEPT_PLANS = 2_048
 
 Row = tuple[object, ...]
 
