@@ -10,7 +10,7 @@ from typing import Any, Literal
 from playwright.sync_api import Browser, Page, expect
 
 ANSWER_MS = 30_000
-# Pixels of a colour on the topmost canvases of the chart, by the colour's name in the style sheet.
+# Pixels of a colour on the canvases of the chart, by the colour's name in the style sheet.
 COUNT_PIXELS = """name => {
   const probe = document.createElement("canvas").getContext("2d");
   probe.fillStyle = getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -63,9 +63,9 @@ class Opened:
         parts = [(text.split("\n")[0], text.split("\n")[1]) for text in found.all_inner_texts()]
         return dict(parts)
 
-    def pixels(self, color: str) -> int:
-        """How much of a colour of the style sheet is in the chart."""
-        return int(self.page.evaluate(COUNT_PIXELS, color))
+    def draws(self, color: str) -> None:
+        """Wait until there is much of a colour of the style sheet in the chart."""
+        self.page.wait_for_function(f"name => ({COUNT_PIXELS})(name) > 100", arg=color)
 
 
 @contextmanager
