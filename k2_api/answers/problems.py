@@ -138,6 +138,10 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
 
 def _http_error(request: Request, raised: Exception) -> JSONResponse:
     error = cast("HTTPException", raised)
+    if error.status_code == HTTPStatus.BAD_REQUEST:
+        # FastAPI tells a body that is no JSON from one that is no text at all: we do not.
+        detail = "the body cannot be read. Send JSON in UTF-8."
+        return _problem(request.url.path, 422, "invalid_parameter", "Invalid parameter", detail)
     phrase = HTTPStatus(error.status_code).phrase
     details = {
         404: f"there is nothing at {request.url.path}. /docs lists what there is.",

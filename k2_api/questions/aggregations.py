@@ -44,7 +44,9 @@ class AggregationParameters(BaseModel):
         # A millisecond, for nobody can tell now any better.
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         said = self.model_dump(include={"symbol", "exchange", "start", "as_of"})
-        return RangeParameters.model_validate({**said, "end": self.end or now})
+        return RangeParameters.model_validate(
+            {**said, "end": now if self.end is None else self.end}
+        )
 
 
 class ProfileParameters(AggregationParameters):

@@ -31,7 +31,7 @@ PAYLOADS = [
 def begun(client: TestClient) -> Iterator[tuple[Operation, dict[str, Any], str]]:
     """Every operation that goes on by cursor, what was asked, and the cursor."""
     for operation in operations(client):
-        if operation.has("cursor"):
+        if operation.has("cursor") and not operation.path.endswith("/count"):
             asked: dict[str, Any] = {"limit": 1}
             if operation.has("start"):
                 asked |= {"start": "2024-08-08", "end": "2024-08-12"}

@@ -122,3 +122,44 @@ def test_a_parameter_that_nobody_knows_or_says_twice_is_refused(client: TestClie
             if (found := problem_with(response, 422))
         }
     assert not wrong
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\x1fe\xff",
+        b'{"requests": []}',
+        b'{"requests": [[]]}',
+        b'{"requests": [{"timeframe": "1m", "limit": NaN}]}',
+        b'{"requests": [{"timeframe": "1m", "limit": -1}]}',
+        b'{"requests": [{"timeframe": "1m", "limit": "1"}]}',
+        b'{"requests": [{"timeframe": 1e999}]}',
+        b'{"requests": ' + b"[" * 20_000,
+        b'{"requests": [' + b'{"timeframe":"1m"},' * 20 + b'{"timeframe":"1m"}]}',
+        b'{"requests": [{"timeframe": "1m"}], "more": 1}',
+        b'{"requests": [{"timeframe": "1m", "__proto__": {}}]}',
+        b" " * 70_000,
+    ],
+)
+def test_a_body_that_is_no_batch_is_refused(client: TestClient, body: bytes) -> None:
+    response = client.post(
+        "/v1/ohlcv/batch", content=body, headers={"Content-Type": "application/json"}
+    )
+    assert problem_with(response, 413, 422) is None
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_text_in_a_body_is_a_text(client: TestClient, attack: str) -> None:
+    good = {"timeframe": "1m", "symbol": "BTC-USDT", "exchange": "binance", "start": "2024-08-08"}
+    for name in (*good, "end", "fields", "as_of", "cursor", "tz", "fill", "order"):
+        asked = {"requests": [{**good, name: attack}]}
+        response = client.post("/v1/ohlcv/batch", json=asked)
+        if response.status_code == OK:
+            [answer] = response.json()["data"]
+            assert answer["problem"]["status"] in ASKED_WRONGLY, f"{name}: {answer}"
+        else:
+            assert problem_with(response, *ASKED_WRONGLY) is None, name

@@ -83,7 +83,9 @@ def test_a_range_that_ends_before_it_begins_is_refused(client: TestClient) -> No
             ("2024-08-08T02:00:00+02:00", "2024-08-08T00:00:00Z"),
             ("2199-01-01", "1900-01-01"),
         ):
-            response = client.get(operation.url(), params={"start": start, "end": end})
+            response = client.get(
+                operation.url(), params={**operation.required, "start": start, "end": end}
+            )
             if found := problem_with(response, 422):
                 wrong[f"{operation} {start} {end}"] = found
     assert not wrong
@@ -95,7 +97,9 @@ def test_a_range_in_which_nothing_is_has_no_rows(client: TestClient) -> None:
         if not operation.has("start"):
             continue
         for start, end in (("1970-01-01", "1970-01-02"), ("2199-01-01", "2199-01-02")):
-            response = client.get(operation.url(), params={"start": start, "end": end})
+            response = client.get(
+                operation.url(), params={**operation.required, "start": start, "end": end}
+            )
             if response.status_code != OK or rows(response):
                 wrong[f"{operation} {start}"] = f"{response.status_code} {response.text[:200]}"
     assert not wrong
@@ -106,7 +110,7 @@ def test_the_widest_range_there_is_is_answered_or_too_large(client: TestClient) 
     for operation in operations(client):
         if not operation.has("start"):
             continue
-        asked = {"start": "1970-01-01", "end": "2999-12-31"}
+        asked = {**operation.required, "start": "1970-01-01", "end": "2999-12-31"}
         response = client.get(operation.url(), params=asked)
         if response.status_code != OK and (found := problem_with(response, 413, 422)):
             wrong[str(operation)] = found
