@@ -80,8 +80,9 @@ def run_platform(
             try:
                 feed = ["--instruments", str(instruments.absolute())]
                 simulator = None if live else _simulator(ports, recorded)
+                key = _demo_key(locked)
                 _start(services, _services(locked, ports, feed, simulator), console)
-                _show(lake, services, ports, console)
+                _show(lake, services, ports, key, console)
                 _watch(services)
             except KeyboardInterrupt:
                 console.print("stopping: feeds first, then what Kafka still holds, then the rest")
@@ -193,7 +194,7 @@ def _start(services: Supervisor, wanted: Sequence[Service], console: Console) ->
             services.wait_ready(service)
 
 
-def _show(lake: Lake, services: Supervisor, ports: Ports, console: Console) -> None:
+def _show(lake: Lake, services: Supervisor, ports: Ports, key: str, console: Console) -> None:
     since = datetime.now(UTC) - ONE_MINUTE
     with console.status("waiting for the first candles: frames, tick, checks"):
         deadline = time.monotonic() + FIRST_CANDLES_S
@@ -201,7 +202,6 @@ def _show(lake: Lake, services: Supervisor, ports: Ports, console: Console) -> N
             services.check()
             time.sleep(0.5)
     console.print(_table(candles) if candles else "no candle yet; the Dagster UI shows why")
-    key = _demo_key(lake.settings.home)
     console.print(f"Candles   http://{HOST}:{ports.api}/#key={key}", soft_wrap=True)
     console.print(f"Dagster   http://{HOST}:{ports.dagster}   lineage, runs, backfills")
     console.print(f"REST      http://{HOST}:{ports.api}/docs")
