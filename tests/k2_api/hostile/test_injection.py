@@ -38,6 +38,12 @@ def _nothing_changes(lake: TradeLake, tmp_path_factory: pytest.TempPathFactory) 
     assert not list(tmp_path_factory.getbasetemp().rglob("stolen*"))
 
 
+def test_every_operation_answers_a_good_question(client: TestClient) -> None:
+    """Or else nothing here would say that it is the attack that is turned away."""
+    answers = {str(o): o.ask(client, "header", "Accept", "*/*") for o in operations(client)}
+    assert {name: a.text for name, a in answers.items() if a.status_code != OK} == {}
+
+
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_text_in_a_parameter_is_a_text(
     client: TestClient, lake: TradeLake, tmp_path: Path, attack: str
