@@ -23,7 +23,8 @@ test: $(DEV) $(CHART) ## Run the tests
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-storage: $(DEV) ## Run the lake's tests on PostgreSQL and an S3-compatible store
-	@K2_TEST_STORAGE=postgres,s3 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile tests/k2_lake
+	@K2_TEST_STORAGE=postgres,s3 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
+		--timeout 600 tests/k2_lake
 
 lint: $(DEV) ## Check style, types and who imports whom
 	@$(BIN)/ruff check .

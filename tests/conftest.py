@@ -11,7 +11,7 @@ from tests.needs import NEEDS, require
 from tests.registry_server import registry
 from tests.s3proxy_server import s3proxy_server
 from tests.services import postgres_database, postgres_server, s3_server
-from tests.storage import best_store, elsewhere, everywhere, parametrize, storage
+from tests.storage import best_store, elsewhere, everywhere, parametrize, skip_elsewhere, storage
 
 __all__ = [
     "best_store",
@@ -31,10 +31,12 @@ __all__ = [
 ]
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers():
         if marker.name in NEEDS:
             require(marker.name)
+    skip_elsewhere(item)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -78,8 +78,6 @@ def elsewhere(request: pytest.FixtureRequest) -> Elsewhere:
 @pytest.fixture(autouse=True)
 def storage(request: pytest.FixtureRequest) -> Iterator[str]:
     """Where the lakes of this test are: ``files`` or ``postgres-s3``."""
-    if WANTED and request.node.get_closest_marker("local_storage"):
-        pytest.skip("it looks at files of the home, and the lake is elsewhere")
     where = SERVERS if WANTED else getattr(request, "param", "files")
     if WANTED or where == "files":
         yield where
@@ -96,6 +94,12 @@ def everywhere(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with _redirected(request.getfixturevalue("elsewhere")):
         yield
+
+
+def skip_elsewhere(item: pytest.Item) -> None:
+    """Skip a test that looks at files of the home where the lakes are on the servers."""
+    if WANTED and item.get_closest_marker("local_storage"):
+        pytest.skip("it looks at files of the home, and the lake is elsewhere")
 
 
 @contextmanager

@@ -64,6 +64,7 @@ def test_an_unknown_table_is_refused_with_the_known_ones(tmp_path: Path) -> None
         open_lake(tmp_path).table("gold.ohlcv_2m")
 
 
+@pytest.mark.local_storage
 def test_many_may_open_a_new_home_at_once(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(table_uuid, [tmp_path] * 8))

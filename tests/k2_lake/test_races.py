@@ -28,6 +28,7 @@ from k2_market.kinds import Kind
 from k2_market.maintenance import Deed
 from tests.frames import ARRIVAL, DAY0, Print, frame_table
 from tests.lakes import LakeDriver, parser
+from tests.storage import environment
 
 DAY = 86_400_000
 SILVER = silver_name("binance", Kind.TRADES)
@@ -227,7 +228,8 @@ def maintain_often(home: Path, env: dict[str, str]) -> int:
 def test_two_ticks_and_maintenance_at_once_leave_what_one_tick_alone_leaves(
     catalog: str, ways: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    env: dict[str, str] = {}
+    # What a process of its own must be told, and the threads are told as well.
+    env = environment(tmp_path / "raced")
     if catalog == "postgres":
         env = {"K2_CATALOG_URI": request.getfixturevalue("postgres_database")}
     alone, raced = LakeDriver(tmp_path / "alone"), LakeDriver(tmp_path / "raced", env)

@@ -37,6 +37,7 @@ def test_every_table_tells_its_rows_files_and_snapshots_and_who_waits(tmp_path: 
     assert not {"silver.rejected", "gold.quotes"} & set(found)
 
 
+@pytest.mark.local_storage
 def test_a_lake_without_rows_and_a_folder_without_lake_say_what_to_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
