@@ -22,6 +22,7 @@ from contextvars import ContextVar
 
 import duckdb
 
+from k2_api.guard.priority import step_back
 from k2_api.guard.refusals import Overloaded, TimedOut
 from k2_market.errors import LakeUnavailable, TooLarge
 
@@ -58,6 +59,7 @@ class Budget:
         Raises TimedOut when it is interrupted, TooLarge when memory does not do, and Overloaded
         when its turn does not come.
         """
+        step_back()
         with self._turns.turn(ASKING.get(), self.timeout_s):
             watched = self._watch.begin(cursor, self.timeout_s)
             try:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import duckdb
 
 from k2_api.guard.budget import Budget
+from k2_api.guard.priority import stepped_back
 from k2_lake.duckdb_engine import PRELUDE, literal
 from k2_lake.locations import local_path
 
@@ -14,7 +17,8 @@ def confined_database(warehouse: str, budget: Budget) -> duckdb.DuckDBPyConnecti
 
     No other file, no network, no extension, no variable of Python, and no way to change that.
     """
-    database = duckdb.connect(
+    connect = partial(
+        duckdb.connect,
         ":memory:",
         config={
             "memory_limit": budget.memory,
@@ -26,6 +30,7 @@ def confined_database(warehouse: str, budget: Budget) -> duckdb.DuckDBPyConnecti
             "allow_community_extensions": False,
         },
     )
+    database = stepped_back(connect)
     database.execute(f"{PRELUDE} set parquet_metadata_cache = true")
     folder = local_path(warehouse)
     # DuckDB compares the path as it is told it, in which globbing characters are escaped.
