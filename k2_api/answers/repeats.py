@@ -2,8 +2,8 @@
 
 It stands behind the guard, so that a key and its rate are looked at as ever, and before FastAPI,
 whose machinery costs more than all else here. What an answer was made of is compared, not its age:
-the catalog's state (see ``pulse``) and what has come to the tail. An age limit remains for what
-neither tells, such as that Kafka has fallen silent.
+the catalog's state (see ``pulse``), what has come to the tail and whether it is asked. An age limit
+remains for what none of them tells, such as that Kafka has fallen silent.
 """
 
 from __future__ import annotations
@@ -112,7 +112,8 @@ def _state(scope: Scope) -> State | None:
         return None
     state = scope["app"].state
     beat = state.reader.beat()
-    return None if beat is None else (beat, *map(state.tail.mark, Kind))
+    tail = state.guard.levels.allows("tail")
+    return None if beat is None else (beat, tail, *map(state.tail.mark, Kind))
 
 
 def _repeatable(start: Message) -> bool:
