@@ -21,7 +21,7 @@ K2 = str(Path(sys.executable).with_name("k2"))
 SYMBOLS = {"BTCUSDT": Decimal("60000.00"), "ETHUSDT": Decimal("2700.00")}
 TRADE_DAYS = ("2024-08-08", "2024-08-09")
 TRADES_A_DAY = 80
-START_S, STOP_S = 120.0, 60.0
+START_S, STOP_S = 240.0, 60.0
 DAY_MS, HOUR_MS, BETWEEN_MS = 86_400_000, 3_600_000, 37_123
 
 
@@ -44,7 +44,7 @@ def write_two_days(path: Path) -> list[Print]:
 def replay(home: Path, frames: Path) -> dict[str, str]:
     """The summary of ``k2 demo --once``, which must succeed: figure by name."""
     command = [K2, "demo", "--once", "--home", str(home), "--frames", f"binance:{frames}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     rows = re.findall(r"^│ (.+?) +│ +([\d,.]+) │$", done.stdout, re.MULTILINE)
     return {name: figure.replace(",", "") for name, figure in rows}

@@ -41,7 +41,7 @@ from tests.ui.demo_process import (
     write_two_days,
 )
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 CANDLE_TABLES = [f"gold.ohlcv_{name}" for name in TIMEFRAMES]
 GOLD = ["gold.trades", *CANDLE_TABLES]
