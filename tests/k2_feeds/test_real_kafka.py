@@ -132,7 +132,9 @@ def test_a_restart_in_the_middle_of_reading_loses_and_repeats_nothing(
     _produce(kafka_server.settings, exchange, 6000)
     sequences: list[int] = []
     at: dict[int, int] = {}
-    with TopicReader(kafka_server.settings, raw_topic(Kind.TRADES, exchange)) as reader:
+    topic = raw_topic(Kind.TRADES, exchange)
+    # However long the restart takes: what is lost is asked here, not how soon it is told.
+    with TopicReader(kafka_server.settings, topic, answer_within_s=60) as reader:
         ends = {p: high for p, (_, high) in reader.watermarks().items()}
         restarting = None
         while (batch := reader.read(at, ends, 100)) is not None:
