@@ -28,7 +28,7 @@ FOCUSED = """(focused => focused.id || focused.value || focused.textContent)(
 )"""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def newest(address: str, key: str) -> dict[str, Any]:
     """The newest candle as the API has it."""
     query = "exchange=binance&symbol=BTC-USDT&order=desc&limit=1"
