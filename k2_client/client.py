@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
-from types import TracebackType
-from typing import Self
 
 from k2_client.access import access
 from k2_client.answers import Page
@@ -33,13 +31,14 @@ from k2_client.rows import (
 )
 from k2_client.times import When, instant_text
 from k2_client.transport import Http
+from k2_market.closing import Closing
 
 TIMEOUT_S = 60.0
 PATIENCE = Patience()
 RECONNECT_FOR_S = 900.0
 
 
-class K2(Questions, Figures):
+class K2(Closing, Questions, Figures):
     """A connection to K2's API; a context manager, safe to use from several threads.
 
     Where they are None, ``address`` is K2_API_URL (else this machine's port 8000) and ``key``
@@ -60,17 +59,6 @@ class K2(Questions, Figures):
 
     def __repr__(self) -> str:
         return f"K2({self._http.access.address!r})"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the connections."""

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from k2_feeds.closing import Closing
 from k2_feeds.live.liveness import backoff
+from k2_market.closing import Closing
 from k2_market.errors import ExchangeUnavailable, RequestRefused, UnknownName
 from k2_market.retry_after import retry_after_s
 

@@ -15,11 +15,11 @@ import msgspec
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from k2_feeds.closing import Closing
 from k2_feeds.kafka.admin import TopicsAdmin
 from k2_feeds.kafka.cluster import KafkaSettings, Trouble, log_error, new_client
 from k2_feeds.kafka.columns import FRAME_SCHEMA, collector_paused, frame_columns
 from k2_feeds.kafka.holes import beyond_end, hole
+from k2_market.closing import Closing
 from k2_market.errors import LogError, OffsetHole
 
 _ANSWER_S = 2.0

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from k2_feeds.closing import Closing
 from k2_feeds.kafka.cluster import KafkaSettings, Trouble, log_error, new_client
+from k2_market.closing import Closing
 from k2_market.errors import BrokerUnavailable, LogError
 
 _ANSWER_S = 10.0

@@ -16,10 +16,10 @@ import pyarrow.compute as pc
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import ClusterMetadata  # type: ignore[attr-defined]
 
-from k2_feeds.closing import Closing
 from k2_feeds.kafka.cluster import PASSING, KafkaSettings, Trouble, log_error, new_client
 from k2_feeds.kafka.columns import collector_paused, frame_columns
 from k2_feeds.kafka.holes import beyond_end, hole
+from k2_market.closing import Closing
 from k2_market.errors import BrokerUnavailable, LogError
 
 _CHUNK = 10_000  # messages at a time: measured faster than 50,000, whose objects leave the cache

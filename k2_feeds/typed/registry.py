@@ -16,8 +16,8 @@ import httpx2
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
-from k2_feeds.closing import Closing
 from k2_market.avro import unreadable
+from k2_market.closing import Closing
 from k2_market.errors import RegistryError, RegistryUnavailable, SchemaRefused, UsageError
 
 REGISTRY_URL = "K2_SCHEMA_REGISTRY_URL"
