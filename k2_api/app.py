@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 
 from k2_api.answers.links import with_links
 from k2_api.answers.problems import CONTENT_TYPE, install
@@ -21,6 +22,7 @@ from k2_api.live.candle_rows import CandleRows
 from k2_api.live.history import History
 from k2_api.live.hub import Hub
 from k2_api.live.settings import LiveSettings
+from k2_api.metrics.tables import TableMetrics
 from k2_api.page.serve import install_page
 from k2_api.reading.aggregations import Aggregations
 from k2_api.reading.candle_reader import CandleReader
@@ -73,6 +75,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.symbols = Symbols(app.state.reader)
     app.state.exports = Exports(app.state.reader)
     app.state.lags = Lags(app.state.reader, app.state.settings.home)
+    app.state.metrics = CollectorRegistry()
+    app.state.metrics.register(TableMetrics(app.state.reader, app.state.lags))
     home = app.state.settings.home
     app.state.tail = Tail(app.state.reader, lambda: settings_here(os.environ, home))
     newer = FreshCandles(app.state.reader, app.state.tail)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 Headers = list[tuple[bytes, bytes]]
 
+CLOSED = ("/health", "/metrics")
+
 # An answer of the API is data: nothing in it is to be run, loaded or framed.
 _DATA = b"default-src 'none'; frame-ancestors 'none'"
 # FastAPI's page takes its script from a CDN and starts it inline.
@@ -24,7 +26,7 @@ _ALWAYS: Headers = [
 
 def needs_key(path: str) -> bool:
     """Whether what is at this path is for holders of a key."""
-    return path == "/v1" or path.startswith("/v1/") or path == "/health"
+    return path == "/v1" or path.startswith("/v1/") or path in CLOSED
 
 
 def safe_headers(path: str) -> Headers:

@@ -31,7 +31,7 @@ SCOPES = {
     "batch": "several questions in one request",
     "export": "CSV, Parquet, Arrow and NDJSON, streamed",
     "live": "the stream of what happens now",
-    "state": "the detailed health of the platform",
+    "state": "the detailed health of the platform, and its metrics",
 }
 DEFAULT_SCOPES = ("read", "batch", "export", "live")
 PREFIX = "k2_"

@@ -8,6 +8,7 @@ from k2_api.routes import (
     counts,
     live,
     market,
+    metrics,
     quality,
     reference,
     replay,
@@ -16,6 +17,7 @@ from k2_api.routes import (
 
 ROUTERS = (
     state.router,
+    metrics.router,
     market.router,
     candles.router,
     aggregations.router,

@@ -58,13 +58,14 @@ class TradeLake:
     def add(self, trades: Sequence[Made]) -> None:
         """The trades come in and go through to the candles."""
         for exchange in sorted({t.exchange for t in trades}):
-            self._append(exchange, [t for t in trades if t.exchange == exchange])
+            self.arrive(exchange, [t for t in trades if t.exchange == exchange])
         for day in sorted({_at(t).date() for t in trades}):
             merge(self.lake, self.engine, Kind.TRADES, day)
             for name in TIMEFRAMES:
                 build_candles(self.lake, self.engine, name, day)
 
-    def _append(self, exchange: str, trades: Sequence[Made]) -> None:
+    def arrive(self, exchange: str, trades: Sequence[Made]) -> None:
+        """The trades are in silver, and nothing above it has followed yet."""
         rows = pa.Table.from_pylist([row_of(t) for t in trades], schema=TRADE.schema)
         commit(
             self.lake.table(silver_name(exchange, Kind.TRADES)),
