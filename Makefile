@@ -20,7 +20,7 @@ demo: $(PRODUCT) $(CHART) ## Run the whole platform on this machine, against a s
 	@exec $(BIN)/k2 demo
 
 test: $(DEV) $(CHART) ## Run the tests
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --durations 25
 
 test-storage: $(DEV) ## Run the lake's tests on PostgreSQL and an S3-compatible store
 	@K2_TEST_STORAGE=postgres,s3 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile \

@@ -78,13 +78,17 @@ class _Touched:
 
 @dataclass(frozen=True)
 class _Kept:
-    """What was found, when, and for which states of the table, of the catalog and of the tail."""
+    """What was found, when, and for which states of the table, of the catalog and of the tail.
+
+    ``whole`` unless rows of the tail were left out: they come back without a change of its state.
+    """
 
     at: float
     location: str | None
     state: tuple[object, int]
     newer: Newer
     trouble: str | None
+    whole: bool
 
 
 class FreshCandles:
@@ -106,8 +110,11 @@ class FreshCandles:
                 return found
             began, state = time.monotonic(), self._state()
             location = None if table is None else table.metadata_location
-            newer, trouble = self._made(TIMEFRAMES[timeframe], table)
-            self._kept[timeframe] = _Kept(began, location, state, newer, trouble)
+            gold = self._reader.table(TRADES_TABLE)
+            view = self._tail.view(Kind.TRADES, gold)
+            newer, trouble = self._made(TIMEFRAMES[timeframe], table, gold, view)
+            whole = view.freshness.tail != "down"
+            self._kept[timeframe] = _Kept(began, location, state, newer, trouble, whole)
             return newer
 
     def at_hand(self, timeframe: str, table: Table | None) -> Newer | None:
@@ -116,7 +123,7 @@ class FreshCandles:
         if kept is None or kept.location != (None if table is None else table.metadata_location):
             return None
         state = self._state()
-        same = state == kept.state and state[0] is not None
+        same = kept.whole and state == kept.state and state[0] is not None
         return kept.newer if same or time.monotonic() - kept.at < KEPT_S else None
 
     def freshness(self, timeframe: str, exchanges: Iterable[str] = ()) -> Freshness:
@@ -130,10 +137,10 @@ class FreshCandles:
     def _state(self) -> tuple[object, int]:
         return self._reader.beat(), self._tail.mark(Kind.TRADES)
 
-    def _made(self, frame: Timeframe, table: Table | None) -> tuple[Newer, str | None]:
+    def _made(
+        self, frame: Timeframe, table: Table | None, gold: Table | None, view: TailView
+    ) -> tuple[Newer, str | None]:
         """What is newer, or nothing and why that cannot be told."""
-        gold = self._reader.table(TRADES_TABLE)
-        view = self._tail.view(Kind.TRADES, gold)
         tables = {f.name: self._reader.table(candle_name(f.name)) for f in _down_to_minutes(frame)}
         tables[frame.name] = table
         try:

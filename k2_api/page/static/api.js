@@ -2,6 +2,9 @@
 
 import { key } from "./key.js";
 
+// The API answers within 20 s, or says that it cannot; then nobody is there.
+const PATIENCE_MS = 30_000;
+
 // The API's own error: problem details as in RFC 9457.
 export class Problem extends Error {
   constructor(status, body, retryAfterS) {
@@ -29,7 +32,8 @@ export async function ask(path, parameters = {}, signal = undefined) {
   const given = Object.entries(parameters).filter(([, value]) => value != null);
   const query = new URLSearchParams(given).toString();
   const headers = { Accept: "application/json", ...(key() && { "X-API-Key": key() }) };
-  const response = await reach(query ? `${path}?${query}` : path, { headers, signal });
+  const ended = AbortSignal.any([AbortSignal.timeout(PATIENCE_MS), ...(signal ? [signal] : [])]);
+  const response = await reach(query ? `${path}?${query}` : path, { headers, signal: ended });
   const left = (name) => Number(response.headers.get(`RateLimit-${name}`) ?? 0);
   paceMs = (1_000 * left("Reset")) / Math.max(1, left("Remaining"));
   const body = await read(response);

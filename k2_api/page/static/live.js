@@ -65,10 +65,12 @@ export class Live {
     this.socket.close();
   }
 
+  // An attempt that failed without a reason says nothing: what the last look found stays true.
   #closed(reason) {
+    const was = this.connected;
     this.connected = false;
     if (this.signal.aborted) return;
-    this.on.state("polling", reason || null);
+    if (was || reason) this.on.state("polling", reason || null);
     const wait = RETRY_MS[Math.min(this.failures, RETRY_MS.length - 1)];
     this.failures += 1;
     setTimeout(() => this.#connect(), wait);

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import time
+from datetime import timedelta
+
+import pytest
 
 from k2_feeds.kafka.broker import FOLDER, start_broker
 from k2_market.kinds import Kind
@@ -144,6 +147,21 @@ def test_candles_hold_the_trades_that_no_table_has_and_are_not_final_while_they_
     assert market.get("ohlcv/1m", **NEWEST)["data"] == newest
 
 
+def test_candles_hold_the_tail_again_once_it_is_live_though_nothing_new_came(
+    market: Fed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Rows that a table has are let go of after this time, which would be a change of the tail.
+    monkeypatch.setattr("k2_api.tail.following.KEEP_BEHIND_S", 600.0)
+    market.produce(trades(1, 3))
+    market.tick()
+    market.produce(trades(4, 6))
+    _until_told(market, "1m", [(6, False)])
+    with monkeypatch.context() as silence:
+        silence.setattr("k2_api.tail.freshness.STALE_AFTER", timedelta(days=-1))
+        _until_told(market, "5m", [(3, False)])
+    _until_told(market, "5m", [(6, False)])
+
+
 ONE: dict[str, object] = {"exchange": "binance", "symbol": "BTC-USDT", "start": "2024-08-08"}
 NEWEST = {**ONE, "order": "desc", "limit": 1}
 
@@ -151,8 +169,13 @@ NEWEST = {**ONE, "order": "desc", "limit": 1}
 def _until_told(market: Fed, timeframe: str, wanted: list[tuple[int, bool]]) -> None:
     """Wait for candles of so many trades that are final, or not."""
 
-    def told() -> list[tuple[int, bool]]:
-        rows: list[Row] = market.get(f"ohlcv/{timeframe}", **ONE)["data"]
-        return [(row["trade_count"], row["final"]) for row in rows]
+    told: list[Row] = []
 
-    wait_until(lambda: told() == wanted, f"{timeframe} {wanted}", 30)
+    def is_told() -> bool:
+        told[:] = [market.get(f"ohlcv/{timeframe}", **ONE)]
+        return [(row["trade_count"], row["final"]) for row in told[0]["data"]] == wanted
+
+    try:
+        wait_until(is_told, f"{timeframe} {wanted}", 60)
+    except TimeoutError:
+        pytest.fail(f"{timeframe}: wanted {wanted}, was told {told}")
