@@ -1,41 +1,29 @@
 """Rows of a table and of the tail as one answer, each key once.
 
-The table's page is read as if there were no tail. What the tail has in the reach of that page and
-the table lacks is asked for apart, and the two are merged: most pages end before the tail begins,
-and pay nothing.
+The table's page is read as if there were no tail. Only where the tail has something in the reach
+of that page which the table lacks, it is read of both: most pages end before the tail begins, and
+pay nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from heapq import merge
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from k2_api.reading.asked import Asked
-from k2_api.reading.reader import LakeReader, Row
-from k2_api.reading.statements import page_sql, plan
+from k2_api.reading.reader import LakeReader
+from k2_api.reading.statements import plan
+
+# The columns that tell a row's place, by name.
+Key = Mapping[str, object]
 
 # An exchange that states no time has its repeats a moment apart.
 _REPEATED_WITHIN = timedelta(seconds=2)
-
-
-def with_tail(reader: LakeReader, asked: Asked, found: Sequence[Row], limit: int) -> list[Row]:
-    """The first ``limit`` rows of both; ``found`` are those of the table."""
-    near = _near(asked, found, limit)
-    if near is None or not near.num_rows:
-        return list(found)
-    rows = lacking(reader, asked, near)
-    if not rows.num_rows:
-        return list(found)
-    sql, values = page_sql(asked)
-    more = reader.run(sql, rows, {**values, "limit": limit}, asked.table)
-    both = merge(found, more, key=lambda row: row[1:], reverse=asked.descending)
-    return list(both)[:limit]
 
 
 def counted(reader: LakeReader, asked: Asked) -> int:
@@ -44,9 +32,12 @@ def counted(reader: LakeReader, asked: Asked) -> int:
     return 0 if newer is None else newer.num_rows
 
 
-def newer_rows(reader: LakeReader, asked: Asked) -> pa.Table | None:
-    """The rows of the question that the tail has and the table lacks; None where none can be."""
-    near = _near(asked, (), 1)
+def newer_rows(reader: LakeReader, asked: Asked, last: Key | None = None) -> pa.Table | None:
+    """The rows of the question that the tail has and the table lacks; None where none can be.
+
+    With ``last``, the key of the last row of a page, those that may stand on that page.
+    """
+    near = _near(asked, last)
     return None if near is None or not near.num_rows else lacking(reader, asked, near)
 
 
@@ -67,15 +58,15 @@ def lacking(reader: LakeReader, asked: Asked, tail: pa.Table) -> pa.Table:
     return found.select(tail.column_names).cast(tail.schema)
 
 
-def _near(asked: Asked, found: Sequence[Row], limit: int) -> pa.Table | None:
-    """The rows of the tail that may stand among those found; None where there is no tail."""
+def _near(asked: Asked, last: Key | None) -> pa.Table | None:
+    """The rows of the tail that may stand before that key; None where there is no tail."""
     if asked.tail is None:
         return None
     start, end = asked.start, asked.end
-    if len(found) >= limit and asked.one_instrument:
-        last = found[-1][1 + asked.dataset.order.index(str(asked.dataset.time))]
-        if isinstance(last, datetime):
-            start, end = (last, end) if asked.descending else (start, _behind(last))
+    if last is not None and asked.one_instrument:
+        at = last[str(asked.dataset.time)]
+        if isinstance(at, datetime):
+            start, end = (at, end) if asked.descending else (start, _behind(at))
     return asked.tail.rows(asked.symbols or None, start, end)
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pyarrow as pa
 
 from k2_api.questions import cursor as cursors
 from k2_api.reading.asked import Asked, last_day
-from k2_api.reading.joined import counted, with_tail
-from k2_api.reading.reader import LakeReader, Row, read_from
+from k2_api.reading.joined import Key, counted, newer_rows
+from k2_api.reading.reader import LakeReader, read_from
 from k2_api.reading.spans import all_asked_for
 from k2_api.reading.statements import condition, page_sql, plan
+from k2_lake.engine import Input
 from k2_market.timeframes import day_bounds
 
 # Without a start the newest rows are looked for in so many days more each time.
@@ -34,23 +35,51 @@ class Page:
     next_cursor: str | None
 
 
+@dataclass(frozen=True)
+class _Found:
+    """The rows of a page, whether there are more, and the key of the last of a full page."""
+
+    rows: list[str]
+    more: bool
+    key: Key | None
+
+
 def page(reader: LakeReader, asked: Asked, limit: int) -> Page:
     """At most ``limit`` rows of the question. Raises LakeUnavailable."""
-    found: list[Row] = []
-    for part in _near_parts(asked, limit) if asked.pace else parts(asked):
-        sql, values = page_sql(part)
-        found = reader.run(sql, plan(reader, part), {**values, "limit": limit + 1}, asked.table)
-        if len(found) > limit:
-            break
-    found = with_tail(reader, asked, found, limit + 1)
-    more = len(found) > limit
+    part, found = _of_table(reader, asked, limit)
+    newer = newer_rows(reader, asked, found.key)
+    if newer is not None and newer.num_rows:
+        found = _read(reader, part, limit, newer)
     return Page(
-        [str(row[0]) for row in found[:limit]],
+        found.rows,
         read_from(asked.table, asked.at),
         asked.start,
         asked.end,
-        _cursor_behind(asked, found[limit - 1]) if more else None,
+        _cursor_behind(asked, found.key) if found.key and found.more else None,
     )
+
+
+def _of_table(reader: LakeReader, asked: Asked, limit: int) -> tuple[Asked, _Found]:
+    """The page as if there were no tail, and the part of the question that it was read of."""
+    several = iter(_near_parts(asked, limit) if asked.pace else parts(asked))
+    while True:
+        part = next(several)
+        found = _read(reader, part, limit, None)
+        if found.more or part is asked:
+            return part, found
+
+
+def _read(reader: LakeReader, part: Asked, limit: int, newer: pa.Table | None) -> _Found:
+    """The page of the table, and of rows that it lacks."""
+    inputs: dict[str, Input] = {"rows": plan(reader, part)}
+    rows = "{rows}"
+    if newer is not None:
+        inputs["newer"] = newer
+        rows = "(select * from {rows} union all by name select * from {newer})"
+    sql, values = page_sql(part, rows)
+    [(texts, count, key)] = reader.run(sql, inputs, {**values, "limit": limit}, part.table)
+    rows_told = str(texts).split("\n") if count else []
+    return _Found(rows_told, int(str(count)) > limit, cast("Key | None", key))
 
 
 def count(reader: LakeReader, asked: Asked) -> int:
@@ -129,7 +158,8 @@ def _end(asked: Asked) -> datetime | None:
     return at + timedelta(microseconds=1) if isinstance(at, datetime) else asked.end
 
 
-def _cursor_behind(asked: Asked, row: Row) -> str:
-    key = [v.astimezone(UTC) if isinstance(v, datetime) else v for v in row[1:]]
+def _cursor_behind(asked: Asked, last: Key) -> str:
+    values = [last[name] for name in asked.dataset.order]
+    key = [v.astimezone(UTC) if isinstance(v, datetime) else v for v in values]
     snapshot = None if asked.at is None else asked.at.snapshot_id
     return cursors.encode(cursors.after(asked.start, key, snapshot), asked.text)  # type: ignore[arg-type]

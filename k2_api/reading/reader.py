@@ -28,7 +28,7 @@ from k2_api.guard.guard import Guard
 from k2_api.guard.settings import GuardSettings
 from k2_api.reading.pulse import Beat, Pulse
 from k2_lake.catalog import CATALOG_NAME, Lake, LakeSettings
-from k2_lake.duckdb_engine import bind
+from k2_lake.duckdb_engine import bind, inlined
 from k2_lake.engine import Input
 from k2_lake.faults import blames_a_file
 from k2_lake.read_sql import existing_lake, existing_table
@@ -135,13 +135,19 @@ class LakeReader:
         return files
 
     def run(
-        self, sql: str, files: Input, values: Mapping[str, object], table: Table | None
+        self,
+        sql: str,
+        files: Input | Mapping[str, Input],
+        values: Mapping[str, object],
+        table: Table | None,
     ) -> list[Row]:
         """The rows of ``sql``, in which ``{rows}`` stands for the files and values for ``$names``.
 
-        Raises LakeUnavailable when a file cannot be read.
+        Several inputs stand under their own ``{names}``. Raises LakeUnavailable when a file cannot
+        be read.
         """
-        with self._bound({"rows": files}, table) as (cursor, names):
+        inputs = files if isinstance(files, Mapping) else {"rows": files}
+        with self._bound(inputs, table) as (cursor, names):
             found: list[Row] = cursor.execute(sql.format(**names), values).fetchall()
         return found
 
@@ -193,21 +199,22 @@ class LakeReader:
 
     @contextmanager
     def _seeing(
-        self, inputs: Mapping[str, Input], of: Table | None
+        self, inputs: Mapping[str, Input], store: Table | None
     ) -> Iterator[tuple[duckdb.DuckDBPyConnection, dict[str, str]]]:
         with self._lock:
             number = next(self._numbers)
-        names = {name: f"{name}_{number}" for name in inputs}
-        io = of.io if of is not None and isinstance(of.io, PyArrowFileIO) else None
+        inline = {name: text for name, of in inputs.items() if (text := inlined(of)) is not None}
+        bound = {name: f"{name}_{number}" for name in inputs.keys() - inline.keys()}
+        io = store.io if store is not None and isinstance(store.io, PyArrowFileIO) else None
         cursor = self._database.cursor()
         try:
             with self._spending(cursor):
-                for name, source in inputs.items():
-                    bind(cursor, names[name], source, io)
-            yield cursor, names
+                for name, view in bound.items():
+                    bind(cursor, view, inputs[name], io)
+            yield cursor, {**inline, **bound}
         finally:
-            for name in names.values():
-                cursor.execute(f"drop view if exists {name}")
+            for view in bound.values():
+                cursor.execute(f"drop view if exists {view}")
             cursor.close()
 
     @contextmanager

@@ -94,18 +94,20 @@ class Following:
         """See how far the tables are, and which topics there are."""
         self._looked_at = time.monotonic()
         joints = {kind: seams.look() for kind, seams in self._seams.items()}
-        cluster = None
-        if len(self._joined()) < len(self._topics):
-            cluster = self._follower.cluster(self._topics)
+        cluster = self._follower.cluster(self._topics)
         for topic in self._topics.values():
             self._put_right(topic, joints[topic.strand.kind], cluster)
 
-    def _put_right(self, topic: _Topic, joints: Joints, cluster: Cluster | None) -> None:
+    def _put_right(self, topic: _Topic, joints: Joints, cluster: Cluster) -> None:
         """Join the topic, or let its strand go of what the table has by now."""
         seam = joints.seams[topic.strand.exchange]
+        if topic.joined and topic.life != _life(topic.name, cluster):
+            # Its offsets mean other frames now, and may go on as if nothing had happened.
+            self._let_go(topic, f"{topic.name} was deleted or made anew; the tail begins anew")
+            topic.tried = None
         if topic.joined:
             self._move_on(topic, seam)
-        if topic.joined or cluster is None:
+        if topic.joined:
             return
         if topic.name not in cluster.topics:
             self._without_topic(topic, seam, cluster.cluster_id)
@@ -118,7 +120,7 @@ class Following:
         if isinstance(seam, str):
             strand.stand(Standing(seam))
             return
-        life = (cluster.cluster_id, topic_id)
+        life = cluster.cluster_id, topic_id
         try:
             start = seam.start(topic.name, *life, new_cluster_is_expected=self._embedded)
             start = {p: start.get(p, 0) for p in partitions}
@@ -195,6 +197,12 @@ class Following:
             reached = self._follower.reached(topic.name)
             if reached is not None:
                 topic.strand.stand(Standing(None, reached))
+
+
+def _life(name: str, cluster: Cluster) -> tuple[str, str] | None:
+    """Which life of the topic it is, None where there is none."""
+    found = cluster.topics.get(name)
+    return None if found is None else (cluster.cluster_id, found[0])
 
 
 def _ended(topic: _Topic, why: str) -> None:

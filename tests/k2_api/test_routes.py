@@ -19,7 +19,11 @@ from tests.k2_api.lake_of_trades import Made, TradeLake, many
 from tests.keyed import keyed
 
 ALL = "start=2024-08-08&end=2024-08-10"
-STREAMS = {"/v1/replay": "application/x-ndjson", "/v1/live": "text/event-stream"}
+STREAMS = {
+    "/v1/replay": "application/x-ndjson",
+    "/v1/live": "text/event-stream",
+    "/metrics": "text/plain",
+}
 INJECTIONS = [
     "' or 1=1 --",
     "BTC-USDT'; drop table gold.trades; --",
