@@ -22,7 +22,6 @@ from contextvars import ContextVar
 
 import duckdb
 
-from k2_api.guard.priority import step_back
 from k2_api.guard.refusals import Overloaded, TimedOut
 from k2_market.errors import LakeUnavailable, TooLarge
 
@@ -45,7 +44,8 @@ class Budget:
     ) -> None:
         cores = os.cpu_count() or 1
         self.timeout_s, self.memory, self.threads = timeout_s, memory, cores
-        self._turns = _Turns(at_once or max(2 * cores, 4))
+        self.at_once = at_once or max(2 * cores, 4)
+        self._turns = _Turns(self.at_once)
         self._watch = _Watch()
 
     def stop(self) -> None:
@@ -59,7 +59,6 @@ class Budget:
         Raises TimedOut when it is interrupted, TooLarge when memory does not do, and Overloaded
         when its turn does not come.
         """
-        step_back()
         with self._turns.turn(ASKING.get(), self.timeout_s):
             watched = self._watch.begin(cursor, self.timeout_s)
             try:

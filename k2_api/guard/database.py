@@ -7,15 +7,16 @@ from functools import partial
 import duckdb
 
 from k2_api.guard.budget import Budget
-from k2_api.guard.priority import stepped_back
+from k2_api.guard.priority import Aside
 from k2_lake.duckdb_engine import PRELUDE, literal
 from k2_lake.locations import local_path
 
 
-def confined_database(warehouse: str, budget: Budget) -> duckdb.DuckDBPyConnection:
+def confined_database(warehouse: str, budget: Budget, aside: Aside) -> duckdb.DuckDBPyConnection:
     """A database in memory that can open files of the warehouse alone, within the budget.
 
-    No other file, no network, no extension, no variable of Python, and no way to change that.
+    No other file, no network, no extension, no variable of Python, and no way to change that. Its
+    threads give way as those of ``aside`` do.
     """
     connect = partial(
         duckdb.connect,
@@ -30,7 +31,7 @@ def confined_database(warehouse: str, budget: Budget) -> duckdb.DuckDBPyConnecti
             "allow_community_extensions": False,
         },
     )
-    database = stepped_back(connect)
+    database = aside.run(connect)
     # Late materialization reads what it selects twice: it doubles the time of a short page.
     database.execute(
         f"{PRELUDE} set parquet_metadata_cache = true; "

@@ -7,37 +7,39 @@ nothing.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 NICE = 10
 
 T = TypeVar("T")
 
-_stepped = threading.local()
 
+class Aside:
+    """Threads that give way, for work that takes all of the processor that it can get.
 
-def step_back() -> None:
-    """Give way with this thread, from now on; never with the main one or one of an event loop.
-
-    On Linux a thread has a priority of its own; elsewhere it is the process's, and stays.
+    On Linux a thread has a priority of its own, and those that it starts have the same; elsewhere
+    it is the process's, and stays. It cannot be taken back without rights that a server should not
+    have: so no thread that answers requests steps back itself, it has others work for it.
     """
-    if getattr(_stepped, "back", False) or threading.current_thread() is threading.main_thread():
-        return
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        _stepped.back = True
-        if sys.platform == "linux":
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+
+    def __init__(self, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, "aside", initializer=_step_back)
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Do the work in one of the threads, in this context, and wait for what it gives."""
+        return self._pool.submit(copy_context().run, work).result()
+
+    def close(self) -> None:
+        """Take no more work; what runs goes on."""
+        self._pool.shutdown(wait=False)
 
 
-def stepped_back(make: Callable[[], T]) -> T:
-    """What ``make`` makes, in a thread that has stepped back: those that it starts do as well."""
-    with ThreadPoolExecutor(1, initializer=step_back) as thread:
-        return thread.submit(make).result()
+def _step_back() -> None:
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)

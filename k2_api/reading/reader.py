@@ -9,9 +9,11 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -25,6 +27,7 @@ from sqlalchemy.orm import Session
 
 from k2_api.guard.database import confined_database
 from k2_api.guard.guard import Guard
+from k2_api.guard.priority import Aside
 from k2_api.guard.settings import GuardSettings
 from k2_api.reading.pulse import Beat, Pulse
 from k2_lake.catalog import CATALOG_NAME, Lake, LakeSettings
@@ -40,6 +43,7 @@ from k2_market.errors import LakeUnavailable, UsageError
 KEPT_PLANS = 2_048
 
 Row = tuple[object, ...]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -87,11 +91,13 @@ class LakeReader:
         self._numbers = itertools.count()
         self._pulse = Pulse(settings)
         self._seen: tuple[Beat, dict[str, str]] | None = None
-        self._database = confined_database(settings.warehouse, self._budget)
+        self._aside = Aside(self._budget.at_once)
+        self._database = confined_database(settings.warehouse, self._budget, self._aside)
 
     def close(self) -> None:
         """Let go of the database; what runs is interrupted, nothing can be read afterwards."""
         self._budget.stop()
+        self._aside.close()
         self._pulse.close()
         self._database.close()
 
@@ -147,8 +153,9 @@ class LakeReader:
         be read.
         """
         inputs = files if isinstance(files, Mapping) else {"rows": files}
-        with self._bound(inputs, table) as (cursor, names):
-            found: list[Row] = cursor.execute(sql.format(**names), values).fetchall()
+        with self._seeing(inputs, table) as (cursor, names):
+            text = sql.format(**names)
+            found: list[Row] = self._spent(cursor, lambda: cursor.execute(text, values).fetchall())
         return found
 
     def arrow(
@@ -158,8 +165,11 @@ class LakeReader:
 
         ``io`` is a table in whose store the files are.
         """
-        with self._bound(inputs, io) as (cursor, names):
-            rows: pa.Table = cursor.sql(sql.format(**names), params=values).to_arrow_table()
+        with self._seeing(inputs, io) as (cursor, names):
+            text = sql.format(**names)
+            rows: pa.Table = self._spent(
+                cursor, lambda: cursor.sql(text, params=values).to_arrow_table()
+            )
         return rows
 
     def batches(
@@ -176,26 +186,13 @@ class LakeReader:
         read once the iterator is closed.
         """
         with self._seeing(inputs, io) as (cursor, names):
-            with self._spending(cursor):
-                relation = cursor.sql(sql.format(**names), params=dict(values))
-                reader = relation.to_arrow_reader(rows)
+            text = sql.format(**names)
+            reader: pa.RecordBatchReader = self._spent(
+                cursor, lambda: cursor.sql(text, params=dict(values)).to_arrow_reader(rows)
+            )
             with reader:
-                while (batch := self._next(cursor, reader)) is not None:
+                while (batch := self._spent(cursor, lambda: next(reader, None))) is not None:
                     yield batch
-
-    def _next(
-        self, cursor: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader
-    ) -> pa.RecordBatch | None:
-        with self._spending(cursor):
-            return next(reader, None)
-
-    @contextmanager
-    def _bound(
-        self, inputs: Mapping[str, Input], of: Table | None
-    ) -> Iterator[tuple[duckdb.DuckDBPyConnection, dict[str, str]]]:
-        """A cursor that sees the inputs, and under which names, for one query."""
-        with self._seeing(inputs, of) as (cursor, names), self._spending(cursor):
-            yield cursor, names
 
     @contextmanager
     def _seeing(
@@ -208,20 +205,18 @@ class LakeReader:
         io = store.io if store is not None and isinstance(store.io, PyArrowFileIO) else None
         cursor = self._database.cursor()
         try:
-            with self._spending(cursor):
-                for name, view in bound.items():
-                    bind(cursor, view, inputs[name], io)
+            for name, view in bound.items():
+                self._spent(cursor, partial(bind, cursor, view, inputs[name], io))
             yield cursor, {**inline, **bound}
         finally:
             for view in bound.values():
                 cursor.execute(f"drop view if exists {view}")
             cursor.close()
 
-    @contextmanager
-    def _spending(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
-        """Within the budget, behind the breaker of the store."""
+    def _spent(self, cursor: duckdb.DuckDBPyConnection, work: Callable[[], T]) -> T:
+        """Do the work on the cursor within the budget, behind the breaker of the store."""
         with self._budget.spent_on(cursor), self._breakers.store.guarding(), _reading_files():
-            yield
+            return self._aside.run(work)
 
     def _table(self, name: str, location: str) -> Table:
         known = self._tables.get(name)
