@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TypeVar
 
-NICE = 10
+NICE = 19
 
 T = TypeVar("T")
 
