@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from benchmarks import report
-from benchmarks.api import breaking, export, fresh, point
+from benchmarks.api import breaking, export, fresh, point, roapi
 from benchmarks.api.lake import GrowingLake
 from benchmarks.api.run import QUICK, Run, Sizes, running
 from benchmarks.api.server import serving
@@ -33,6 +33,7 @@ class Name(StrEnum):
 
     LOAD = "load"
     CANDLES = "candles"
+    ROAPI = "roapi"
     TRADES = "trades"
     POINT = "point"
     EXPORT = "export"
@@ -71,6 +72,7 @@ def _of_the_lake(names: list[Name], run: Run, lake: GrowingLake) -> list[Figure]
 
 _PARTS: dict[Name, Callable[..., list[Figure]]] = {
     Name.CANDLES: point.candles,
+    Name.ROAPI: roapi.measure,
     Name.TRADES: point.trades,
     Name.EXPORT: export.measure,
 }
