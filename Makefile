@@ -6,18 +6,22 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 PRODUCT := $(VENV)/.k2-product
 DEV := $(VENV)/.k2-dev
+SPARK := $(VENV)/.k2-spark
 CHART := k2_api/page/static/vendor/lightweight-charts.js
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --no-strip-extras -q pyproject.toml --group build
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-storage lint bench bench-api soak chaos year lock clean
+.PHONY: help demo spark test test-storage lint bench bench-api soak chaos year lock clean
 
 help: ## Show what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
 
 demo: $(PRODUCT) $(CHART) ## Run the whole platform on this machine, against a simulated exchange
 	@exec $(BIN)/k2 demo
+
+spark: $(SPARK) ## Install what the engine Spark needs: pyspark and, by Maven, its jars
+	@PYTHONPATH=. deploy/spark/fetch.sh $(BIN)/python
 
 test: $(DEV) $(CHART) ## Run the tests
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --durations 25
@@ -53,6 +57,7 @@ lock: ## Pin the dependencies again (needs uv)
 	@$(COMPILE) -o requirements.lock
 	@$(COMPILE) --extra postgres -c requirements.lock -o deploy/requirements.lock
 	@$(COMPILE) --extra postgres --group dev -c deploy/requirements.lock -o requirements-dev.lock
+	@$(COMPILE) --extra spark -c requirements-dev.lock -o requirements-spark.lock
 
 clean: ## Remove the environment, the caches and the demo's state
 	rm -rf $(VENV) .k2 .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -73,4 +78,10 @@ $(CHART): deploy/chart/requirements.txt deploy/chart/fetch.sh | $(PRODUCT)
 $(DEV): $(PRODUCT) requirements-dev.lock
 	@echo "installing what the tests need"
 	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# pyspark is published as a source archive of 435 MB: two minutes.
+$(SPARK): $(PRODUCT) requirements-spark.lock
+	@echo "installing pyspark"
+	@$(PIP) install --no-build-isolation --require-hashes -r requirements-spark.lock
 	@touch $@

@@ -7,7 +7,7 @@ from pydantic import Field
 from k2_assets.days import day_of
 from k2_assets.ingest import drain
 from k2_assets.past_day import DayMode, put_right
-from k2_assets.resources import KafkaResource, LakeResource, duckdb_engine
+from k2_assets.resources import KafkaResource, LakeResource, engine_for
 from k2_assets.tables import Result, is_tick, table_asset, told
 from k2_lake.history import head_sequence
 from k2_lake.results import StepResult
@@ -49,7 +49,7 @@ def bronze_asset(exchange: str, kind: Kind) -> dg.AssetsDefinition:
         offsets = {str(p): o for p, o in sorted(drained.offsets.items())}
         more = {"epoch": drained.epoch, "offsets": dg.MetadataValue.json(offsets)}
         if not is_tick(context):
-            engine = duckdb_engine(opened, duckdb)
+            engine = engine_for(opened, duckdb)
             more |= put_right(opened, engine, settings, exchange, kind, day, config.mode)
         table = opened.table(name)
         changed, figures = head_sequence(table) > before, drained.result.figures

@@ -19,7 +19,7 @@ from dagster_duckdb import DuckDBResource
 from pandera.errors import SchemaErrors
 
 from k2_assets.days import DAYS, day_of
-from k2_assets.resources import LakeResource, duckdb_engine
+from k2_assets.resources import LakeResource, engine_for
 from k2_assets.tables import MODE_TAG, PARTITION_TAG, TICK, asset_key
 from k2_lake.catalog import Lake
 from k2_lake.engine import Engine
@@ -62,7 +62,7 @@ def table_checks(table: str, checks: Iterable[Check]) -> dg.AssetChecksDefinitio
         context: dg.AssetCheckExecutionContext, lake: LakeResource, duckdb: DuckDBResource
     ) -> Iterable[dg.AssetCheckResult]:
         opened = lake.open()
-        engine = duckdb_engine(opened, duckdb)
+        engine = engine_for(opened, duckdb)
         scope = _scope(context, table)
         for name, check in by_name.items():
             verdict = check.audit(opened, engine, scope)

@@ -9,7 +9,7 @@ from dagster_duckdb import DuckDBResource
 
 from k2_assets.checks import Check, table_checks
 from k2_assets.days import day_of
-from k2_assets.resources import LakeResource, duckdb_engine
+from k2_assets.resources import LakeResource, engine_for
 from k2_assets.tables import PARTITION_TAG, Result, asset_key, in_process_job, table_asset, told
 from k2_feeds.selection import read_selection
 from k2_lake.catalog import Lake
@@ -58,7 +58,7 @@ def day_condition(
 ) -> Result:
     """Counts what the tables hold of the day, whoever started the run."""
     opened, day = lake.open(), day_of(context.partition_key)
-    engine = duckdb_engine(opened, duckdb)
+    engine = engine_for(opened, duckdb)
     result = assess(opened, engine, day, datetime.now(UTC), configured(opened))
     return told(opened, result, day)
 
@@ -74,7 +74,7 @@ def nothing_lacking(
 ) -> dg.AssetCheckResult:
     """Warns, and names the first instruments with the reasons."""
     opened, day = lake.open(), _day(context)
-    rows = conditions(duckdb_engine(opened, duckdb), opened.table(CONDITION_TABLE), day, day)
+    rows = conditions(engine_for(opened, duckdb), opened.table(CONDITION_TABLE), day, day)
     lacking = [r for r in rows if r["condition"] in (Condition.DEGRADED, Condition.MISSING)]
     first = "\n".join(
         f"{r['exchange']} {r['symbol']} {r['kind']} {r['condition']}: {'; '.join(r['reasons'])}"

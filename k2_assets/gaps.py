@@ -7,7 +7,7 @@ from dagster_duckdb import DuckDBResource
 from pyiceberg.expressions import EqualTo
 
 from k2_assets.days import day_of
-from k2_assets.resources import LakeResource, duckdb_engine
+from k2_assets.resources import LakeResource, engine_for
 from k2_assets.tables import Result, asset_key, is_tick, table_asset, told
 from k2_lake.quality.gap_ledger import Cause, Gap, State
 from k2_lake.quality.gaps import find_gaps, recorded_gaps
@@ -20,7 +20,7 @@ SHOWN = 20
 def gaps(context: dg.AssetExecutionContext, lake: LakeResource, duckdb: DuckDBResource) -> Result:
     """A tick looks around the new trades; a run from the page looks at all trades of the day."""
     opened, day = lake.open(), day_of(context.partition_key)
-    engine = duckdb_engine(opened, duckdb)
+    engine = engine_for(opened, duckdb)
     result = find_gaps(opened, engine, day, recompute=not is_tick(context))
     still_open = open_gaps(recorded_gaps(opened, engine, EqualTo("state", State.OPEN.value)))
     missing: Counter[str] = Counter()
@@ -40,7 +40,7 @@ def gaps(context: dg.AssetExecutionContext, lake: LakeResource, duckdb: DuckDBRe
 def nothing_missing(lake: LakeResource, duckdb: DuckDBResource) -> dg.AssetCheckResult:
     """Warns, and names the first gaps; `k2 repair` fetches them."""
     opened = lake.open()
-    engine = duckdb_engine(opened, duckdb)
+    engine = engine_for(opened, duckdb)
     found = open_gaps(recorded_gaps(opened, engine, EqualTo("state", State.OPEN.value)))
     first = "\n".join(described(gap) for gap in found[:SHOWN])
     return dg.AssetCheckResult(

@@ -4,7 +4,7 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from k2_assets.days import day_of
-from k2_assets.resources import LakeResource, duckdb_engine
+from k2_assets.resources import LakeResource, engine_for
 from k2_assets.tables import Result, is_tick, table_asset, told
 from k2_lake.gold import merge
 from k2_lake.tables import gold_name, silver_name
@@ -21,7 +21,7 @@ def gold_asset(kind: Kind) -> dg.AssetsDefinition:
     ) -> Result:
         opened, day = lake.open(), day_of(context.partition_key)
         recompute = not is_tick(context)
-        result = merge(opened, duckdb_engine(opened, duckdb), kind, day, recompute=recompute)
+        result = merge(opened, engine_for(opened, duckdb), kind, day, recompute=recompute)
         return told(opened, result, day)
 
     return gold

@@ -14,7 +14,7 @@ from dagster_duckdb import DuckDBResource
 from pydantic import Field
 from pyiceberg.expressions import GreaterThanOrEqual
 
-from k2_assets.resources import LakeResource, duckdb_engine
+from k2_assets.resources import LakeResource, engine_for
 from k2_assets.tables import OWNERS, Result, asset_key, in_process_job, table_asset
 from k2_lake.maintenance.ledger import recorded
 from k2_lake.maintenance.rounds import Act, Round, compacting, expiring, named, sweeping
@@ -58,7 +58,7 @@ def compaction(
 ) -> Result:
     """Days with the most files first; what a run has no time for is the next one's."""
     opened, started = lake.open(), time.monotonic()
-    engine = duckdb_engine(opened, duckdb)
+    engine = engine_for(opened, duckdb)
     act = compacting(
         opened,
         engine,

@@ -4,7 +4,7 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from k2_assets.days import day_of
-from k2_assets.resources import LakeResource, duckdb_engine
+from k2_assets.resources import LakeResource, engine_for
 from k2_assets.tables import Result, is_tick, table_asset, told
 from k2_lake.candles import build_candles
 from k2_lake.results import StepResult
@@ -25,7 +25,7 @@ def candle_asset(frame: Timeframe) -> dg.AssetsDefinition:
     ) -> Result:
         opened, day = lake.open(), day_of(context.partition_key)
         result = build_candles(
-            opened, duckdb_engine(opened, duckdb), frame.name, day, recompute=not is_tick(context)
+            opened, engine_for(opened, duckdb), frame.name, day, recompute=not is_tick(context)
         )
         return told(opened, result, day, {"changed_windows": _named(result)})
 

@@ -11,7 +11,7 @@ from dagster_duckdb import DuckDBResource
 
 from k2_assets.days import day_of
 from k2_assets.instruments import GROUP, REST_ENDPOINT
-from k2_assets.resources import LakeResource, duckdb_engine
+from k2_assets.resources import LakeResource, engine_for
 from k2_assets.tables import PARTITION_TAG, Result, asset_key, in_process_job, table_asset, told
 from k2_feeds.klines import ask
 from k2_feeds.live.tls import from_environment as tls_from_environment
@@ -64,7 +64,7 @@ def reconciliation(
 ) -> Result:
     """Asks each exchange for its 1m candles of the day and keeps what comparing them told."""
     opened, day, now = lake.open(), day_of(context.partition_key), datetime.now(UTC)
-    engine = duckdb_engine(opened, duckdb)
+    engine = engine_for(opened, duckdb)
     failed: dict[str, str] = {}
     compared = list(compared_day(opened, engine, day, now, failed))
     result = keep(opened, engine, compared, now)
@@ -88,7 +88,7 @@ def all_windows_match(
     opened = lake.open()
     named = context.run.tags.get(PARTITION_TAG)
     day = datetime.now(UTC).date() if named is None else day_of(named)
-    rows = recorded(opened, duckdb_engine(opened, duckdb), of_day(RECONCILIATION.day, day))
+    rows = recorded(opened, engine_for(opened, duckdb), of_day(RECONCILIATION.day, day))
     odd = unexplained_rows(rows)
     outcomes = Counter(row["outcome"] for row in rows)
     return dg.AssetCheckResult(

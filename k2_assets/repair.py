@@ -17,7 +17,7 @@ from dagster_duckdb import DuckDBResource
 from k2_assets.instruments import REST_ENDPOINT
 from k2_assets.landing import await_bronze
 from k2_assets.pacing import backlog
-from k2_assets.resources import KafkaResource, LakeResource, duckdb_engine
+from k2_assets.resources import KafkaResource, LakeResource, engine_for
 from k2_feeds.adapters import adapter
 from k2_feeds.histories import Recovery, headers
 from k2_feeds.histories.history import Wanted
@@ -131,7 +131,7 @@ def repair_gaps(
 ) -> None:
     """All open gaps but those between recordings; a tick then brings the trades to the tables."""
     opened = lake.open()
-    engine = duckdb_engine(opened, duckdb)
+    engine = engine_for(opened, duckdb)
     repairs = Repairs()
     gaps = selected(opened, engine, Selection())
     frames = sum(repair_running(opened, kafka.settings(), gaps, repairs))

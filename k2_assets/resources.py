@@ -10,7 +10,7 @@ from k2_feeds.kafka.broker import FOLDER, settings_here
 from k2_feeds.kafka.cluster import KafkaSettings
 from k2_lake.catalog import Lake, LakeSettings
 from k2_lake.duckdb_engine import DuckDBEngine
-from k2_lake.engine import Engine
+from k2_lake.engine import Engine, engine_name
 from k2_market.errors import BrokerUnavailable
 
 BROKER_FOLDER = FOLDER
@@ -52,6 +52,16 @@ class KafkaResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 def duckdb_engine(lake: Lake, resource: DuckDBResource) -> Engine:
     """The engine on the connections of a DuckDBResource, reading the files of that lake."""
     return DuckDBEngine(resource.get_connection, lake.io)
+
+
+def engine_for(lake: Lake, resource: DuckDBResource) -> Engine:
+    """The engine that K2_ENGINE names, duckdb or spark. Raises UnknownName for any other."""
+    if engine_name(os.environ) == "duckdb":
+        return duckdb_engine(lake, resource)
+    from k2_lake.spark.engine import SparkEngine
+    from k2_lake.spark.settings import SparkSettings
+
+    return SparkEngine(SparkSettings.from_environment(os.environ), lake)
 
 
 def resources(home: str = "") -> dict[str, object]:

@@ -5,7 +5,7 @@ import pyarrow as pa
 from dagster_duckdb import DuckDBResource
 
 from k2_assets.days import day_of
-from k2_assets.resources import LakeResource, duckdb_engine
+from k2_assets.resources import LakeResource, engine_for
 from k2_assets.tables import Result, is_tick, table_asset, told
 from k2_feeds.parsing.frames import Parsed, parse
 from k2_lake.history import head_sequence
@@ -32,7 +32,7 @@ def silver_asset(exchange: str, kind: Kind) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, lake: LakeResource, duckdb: DuckDBResource
     ) -> Result:
         opened = lake.open()
-        engine = duckdb_engine(opened, duckdb)
+        engine = engine_for(opened, duckdb)
         day = day_of(context.partition_key)
         if is_tick(context):
             result = refine(opened, engine, exchange, kind, parse_frames)
@@ -49,7 +49,7 @@ def rejected(
 ) -> Result:
     """What the silver steps put aside: they write the rows, this accounts for the day."""
     opened, day = lake.open(), day_of(context.partition_key)
-    reasons = rejected_of_day(opened, duckdb_engine(opened, duckdb), day)
+    reasons = rejected_of_day(opened, engine_for(opened, duckdb), day)
     table = opened.table(REJECTED_TABLE)
     figures = {"rejected": sum(reasons.values())}
     result = StepResult.of(table, before=head_sequence(table), changed=False, figures=figures)

@@ -30,6 +30,7 @@ from k2_cli.publish import publish
 from k2_cli.query import query
 from k2_cli.reconcile import reconcile
 from k2_cli.repair import repair
+from k2_cli.spark import spark
 from k2_cli.sql import sql
 from k2_cli.topics import topics
 from k2_cli.trace import trace
@@ -68,6 +69,7 @@ lake.command("diff")(diff)
 lake.command("rollback")(rollback)
 app.add_typer(bronze, name="bronze")
 app.add_typer(topics, name="topics")
+app.add_typer(spark, name="spark")
 app.add_typer(instruments, name="instruments")
 
 

@@ -10,8 +10,19 @@ from typing import Protocol
 import pyarrow as pa
 
 from k2_lake.scan import Files
+from k2_market.errors import UnknownName
 
 Input = Files | pa.Table
+
+ENGINES = ("duckdb", "spark")
+
+
+def engine_name(env: Mapping[str, str]) -> str:
+    """Which engine makes the tables, by K2_ENGINE. Raises UnknownName."""
+    name = env.get("K2_ENGINE") or ENGINES[0]
+    if name not in ENGINES:
+        raise UnknownName("engine (K2_ENGINE)", name, ENGINES)
+    return name
 
 
 class Engine(Protocol):

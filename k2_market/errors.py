@@ -23,6 +23,7 @@ K2Error
 │   ├── CommitConflict*   another writer was first
 │   ├── SchemaMismatch
 │   ├── DayRetired        a day cannot be computed anew: what it was made of was dropped
+│   ├── EngineUnavailable the engine that was asked for cannot work here
 │   ├── LakeUnavailable   the catalog or the store cannot be reached or read
 │   │   └── FileBroken    a file of a table is missing or damaged
 │   └── QueryRefused      SQL that writes or reaches outside the lake
@@ -149,6 +150,10 @@ class DayRetired(LakeError):
 
 class ReplacementRefused(LakeError):
     """A day was to be replaced by less than it holds."""
+
+
+class EngineUnavailable(LakeError):
+    """An engine lacks a part of itself here, cannot be reached, or does not calculate exactly."""
 
 
 class LakeUnavailable(LakeError):

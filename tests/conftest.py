@@ -11,6 +11,7 @@ from tests.needs import NEEDS, require
 from tests.registry_server import registry
 from tests.s3proxy_server import s3proxy_server
 from tests.services import postgres_database, postgres_server, s3_server
+from tests.spark import spark_settings
 from tests.storage import best_store, elsewhere, everywhere, parametrize, skip_elsewhere, storage
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "s3_server",
     "s3proxy_server",
     "shared_data",
+    "spark_settings",
     "storage",
 ]
 

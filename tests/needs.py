@@ -78,8 +78,15 @@ def s3proxy_artifacts() -> Path | None:
     return _fetched("deploy/s3/fetch.sh") if has_java else None
 
 
-def _fetched(script: str) -> Path | None:
-    done = _run(script)
+@cache
+def spark_jars() -> Path | None:
+    """The folder of Spark's jars, fetched where it is missing; None without pyspark or Java."""
+    there = _module("pyspark") is not None and shutil.which("java") is not None
+    return _fetched("deploy/spark/fetch.sh", sys.executable) if there else None
+
+
+def _fetched(script: str, *arguments: str) -> Path | None:
+    done = _run(script, *arguments)
     return None if done is None else Path(done.stdout.strip())
 
 
@@ -124,8 +131,9 @@ NEEDS = {
         "the tests start their own",
     ),
     "spark": Need(
-        lambda: _module("pyspark") and shutil.which("java"),
-        "pip install 'pyspark>=4.1,<4.2' and a Java runtime",
+        spark_jars,
+        "`make spark`, with Java 17 and Maven (apt-get install openjdk-17-jre-headless maven), and "
+        "see what deploy/spark/fetch.sh says",
     ),
 }
 

@@ -15,6 +15,7 @@ from dagster import DagsterInstance
 from tests.needs import CHECKOUT
 
 LOCKS = ("requirements.lock", "deploy/requirements.lock", "requirements-dev.lock")
+SPARK_LOCK = "requirements-spark.lock"
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
 PACKAGES = tuple(PROJECT["tool"]["importlinter"]["root_packages"])
 
@@ -50,7 +51,7 @@ def test_no_tracked_file_names_a_registry_or_a_path_of_one_machine() -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", [*LOCKS, SPARK_LOCK])
 def test_a_lock_is_only_versions_and_hashes(lock: str) -> None:
     text = (CHECKOUT / lock).read_text()
     assert "://" not in text
@@ -62,6 +63,13 @@ def test_a_lock_is_only_versions_and_hashes(lock: str) -> None:
 def test_locks_agree_on_every_version() -> None:
     product, image, dev = (pins(lock) for lock in LOCKS)
     assert product.items() <= image.items() <= dev.items()
+
+
+def test_spark_comes_on_top_of_the_product_and_changes_no_version_of_it() -> None:
+    product, spark, dev = (pins(lock) for lock in ("requirements.lock", SPARK_LOCK, LOCKS[-1]))
+    assert product.items() <= spark.items()
+    assert all(dev[name] == spark[name] for name in spark.keys() & dev.keys())
+    assert spark["pyspark"].startswith("4.1.")
 
 
 def test_the_product_lock_holds_all_that_is_declared_and_neither_spark_nor_tests() -> None:

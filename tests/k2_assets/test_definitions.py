@@ -168,13 +168,13 @@ def test_a_tick_of_trades_and_one_of_quotes_share_no_table_but_that_of_the_rejec
 
 def test_a_fresh_process_loads_them_without_a_warning_and_opens_nothing(tmp_path: Any) -> None:
     """As ``workspace.yaml`` does, every warning an error, in an empty folder that stays empty."""
-    # Of pandas, which is no dependency of K2, pandera makes use wherever it is installed.
+    # Of pandas and pyspark.pandas, no dependencies of K2, pandera makes use wherever they are.
     script = (
         "import sys\n"
         "from k2_sensors.definitions import defs\n"
         "import dagster as dg\n"
         "dg.Definitions.validate_loadable(defs)\n"
-        "print(sorted({'pyspark', 'fastapi'} & set(sys.modules)))\n"
+        "print(sorted({'k2_lake.spark', 'fastapi'} & set(sys.modules)))\n"
     )
     found = subprocess.run(
         [sys.executable, "-W", "error", "-c", script],
