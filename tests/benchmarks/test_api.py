@@ -30,6 +30,9 @@ EXPECTED = {
     "another key's p99 before a flood beyond the rate limit": "ms",
     "another key's p99 during a flood beyond the rate limit": "ms",
     "a flood beyond the rate limit, during / before": "ratio",
+    "another key's p99 before requests to a store that is gone": "ms",
+    "another key's p99 during requests to a store that is gone": "ms",
+    "requests to a store that is gone, during / before": "ratio",
 }
 
 
