@@ -21,7 +21,7 @@ demo: $(PRODUCT) $(CHART) ## Run the whole platform on this machine, against a s
 	@exec $(BIN)/k2 demo
 
 spark: $(SPARK) ## Install what the engine Spark needs: pyspark and, by Maven, its jars
-	@PYTHONPATH=. deploy/spark/fetch.sh $(BIN)/python
+	@deploy/spark/fetch.sh $(BIN)/python
 
 test: $(DEV) $(CHART) ## Run the tests
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --durations 25

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+import pyarrow as pa
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
@@ -114,22 +115,28 @@ def differences(
 
 
 def _difference(definition: TableDef, row: Mapping[str, Any]) -> Difference:
-    columns = definition.record.columns
     before, after = (
-        None if row[side] is None else {c: row[side][c] for c in columns}
-        for side in ("before", "after")
+        {c: row[f"{side}_{c}"] for c in definition.record.columns} if there else None
+        for side, there in (("before", row["was"]), ("after", row["became"]))
     )
     what = ADDED if before is None else REMOVED if after is None else CHANGED
     return Difference(what, before, after)
 
 
 def _differing(definition: TableDef, day: str) -> str:
-    keys = identity(definition, day)
+    keys, schema = identity(definition, day), definition.record.schema
+    maps = {f.name for f in schema if pa.types.is_map(f.type)}
+    sides = [
+        f"{f'map_from_entries({at}.{c})' if c in maps else f'{at}.{c}'} as {side}_{c}"
+        for at, side in (("b", "before"), ("a", "after"))
+        for c in schema.names
+    ]
     return statement("diff").format(
-        columns=", ".join(definition.record.columns),
+        columns=", ".join(f"map_entries({c}) as {c}" if c in maps else c for c in schema.names),
         keys=", ".join(keys),
         same=" and ".join(f"b.{k} = a.{k}" for k in keys),
         either=", ".join(f"coalesce(b.{k}, a.{k}) as {k}" for k in keys),
+        sides=", ".join(sides),
     )
 
 
