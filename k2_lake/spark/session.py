@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import os
 import shutil
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,8 @@ def _started(settings: SparkSettings) -> SparkSession:
     # It prints every error that is raised as well, with the stack of the JVM.
     logging.getLogger("SQLQueryContextLogger").disabled = True
     configuration = settings.configuration()
+    # The workers' Python; pyspark asks the environment alone, and takes any python3 otherwise.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if not settings.on_this_machine and os.environ.get("SPARK_LOCAL_IP") == LOOPBACK:
         # pandera sets it wherever pyspark is installed, and no worker elsewhere could answer.
         del os.environ["SPARK_LOCAL_IP"]

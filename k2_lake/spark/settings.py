@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,12 +81,11 @@ class SparkSettings:
         return {**_OF_DRIVER, **EXACT, **ui, **self._of_master()}
 
     def _of_master(self) -> dict[str, str]:
-        """The jars, this Python for the workers, and few partitions where all is one machine."""
+        """The jars, and few partitions where all is one machine."""
         if self.jars is None:
             told = {"spark.jars.packages": ",".join(jar.coordinates for jar in pinned())}
         else:
             told = {"spark.jars": ",".join(map(str, in_folder(self.jars)))}
-        told["spark.pyspark.python"] = os.environ.get("PYSPARK_PYTHON") or sys.executable
         if self.master.startswith("local"):
             told["spark.sql.shuffle.partitions"] = str(os.cpu_count() or 1)
             told["spark.driver.host"] = told["spark.driver.bindAddress"] = LOOPBACK
