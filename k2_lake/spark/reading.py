@@ -30,9 +30,9 @@ def data_frame(session: SparkSession, source: Input, io: PyArrowFileIO | None) -
     the properties of ``io``.
     """
     if isinstance(source, pa.Table):
-        return session.createDataFrame(_without_empty_chunks(source))
+        return _of_table(session, source)
     if not source.files:
-        return session.createDataFrame(source.schema.empty_table())
+        return _of_table(session, source.schema.empty_table())
     paths = [local_path(p) for p in source.paths]
     if any(p is None for p in paths):
         return _from_store(session, source, io)
@@ -44,10 +44,12 @@ def data_frame(session: SparkSession, source: Input, io: PyArrowFileIO | None) -
     return reader.option("recursiveFileLookup", "true").parquet(*map(literal, found))
 
 
-def _without_empty_chunks(table: pa.Table) -> pa.Table:
-    """The same rows: Spark 4.1 silently drops all that stands behind an empty chunk."""
+def _of_table(session: SparkSession, table: pa.Table) -> DataFrame:
+    # Spark 4.1 silently drops all rows behind an empty chunk, and Connect infers nothing from none.
     filled = [batch for batch in table.to_batches() if batch.num_rows]
-    return pa.Table.from_batches(filled) if filled else table.schema.empty_table()
+    if not filled:
+        return session.createDataFrame(table.schema.empty_table(), spark_schema(table.schema))
+    return session.createDataFrame(pa.Table.from_batches(filled))
 
 
 def literal(path: str) -> str:
