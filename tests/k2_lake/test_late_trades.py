@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from k2_lake.candles import build_candles
+from k2_lake.catalog import Lake
 from k2_lake.duckdb_engine import DuckDBEngine
 from k2_lake.engine import Input
 from k2_lake.gold import merge, pending_days
@@ -32,8 +33,8 @@ NOW = 400 * DAY
 class CountingEngine(DuckDBEngine):
     """Counts the rows of the inputs that statements are given, by the name of the input."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, lake: Lake) -> None:
+        super().__init__(io=lake.io)
         self.read: Counter[str] = Counter()
 
     def query(
@@ -122,7 +123,7 @@ def test_a_tick_reads_what_is_near_its_windows_and_not_what_the_day_has_grown_to
     tmp_path: Path,
 ) -> None:
     driver = LakeDriver(tmp_path)
-    driver.engine = engine = CountingEngine()
+    driver.engine = engine = CountingEngine(driver.lake)
     for hour in range(6):
         minutes = range(60)
         driver.receive([late(hour * 60 + m, hour * HOUR + m * 60_000) for m in minutes])

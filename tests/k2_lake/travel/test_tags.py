@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -28,6 +29,7 @@ from k2_market.kinds import Kind
 from k2_market.timeframes import TIMEFRAMES
 from tests.frames import DAY0, Print
 from tests.lakes import LakeDriver, parser
+from tests.storage import environment
 
 DAY = 86_400_000
 DAYS = [DAY0.date() + timedelta(days=n) for n in range(2)]
@@ -209,22 +211,22 @@ def test_an_unknown_table_and_a_lake_without_rows_are_refused(tmp_path: Path) ->
 
 
 def test_a_tag_and_a_commit_at_the_same_time_both_take_place(driver: LakeDriver) -> None:
-    race(driver)
+    race(driver, environment(driver.lake.settings.home))
 
 
 @pytest.mark.postgres
 def test_the_same_in_postgresql(tmp_path: Path, postgres_database: str) -> None:
-    driver = LakeDriver(tmp_path, {"K2_CATALOG_URI": postgres_database})
+    env = {"K2_CATALOG_URI": postgres_database}
+    driver = LakeDriver(tmp_path, env)
     driver.receive([Print(1, 0, "10", "1")])
     driver.tick()
-    race(driver)
+    race(driver, env)
 
 
-def race(driver: LakeDriver) -> None:
+def race(driver: LakeDriver, env: Mapping[str, str]) -> None:
     """Frames arrive in bronze while every table is tagged, again and again."""
-    together = Barrier(2)
-    home, env = driver.lake.settings.home, {"K2_CATALOG_URI": driver.lake.settings.catalog_uri}
-    other = LakeDriver(home, env)
+    together = Barrier(2, timeout=60)
+    other = LakeDriver(driver.lake.settings.home, env)
 
     @retry_conflicts
     def receive(n: int) -> None:
