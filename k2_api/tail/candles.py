@@ -179,7 +179,7 @@ class FreshCandles:
     def _windows_in(self, trades: Input, table: Table | None) -> pa.Table:
         rows = trades.rows if isinstance(trades, Files) else trades.num_rows
         if not rows:
-            return _none()
+            return _WINDOWS.empty_table()
         sql = statement("touched_windows").replace("from added", "from {added}")
         sql = sql.replace("{us}", str(_MINUTE.micros))
         return self._reader.arrow(sql, {"added": trades}, {}, table).cast(_WINDOWS)
@@ -298,7 +298,3 @@ def _keys(windows: pa.Table) -> pa.Table:
     starts = windows["us"].cast(INSTANT)
     keys = windows.select(["exchange", "symbol"]).append_column("window_start", starts)
     return keys.cast(NOTHING_NEWER.keys.schema)
-
-
-def _none() -> pa.Table:
-    return _WINDOWS.empty_table()
