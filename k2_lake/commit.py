@@ -53,6 +53,7 @@ def commit(
     *,
     add: Iterable[pa.Table] = (),
     add_files: Iterable[DataFile] = (),
+    outputs: Outputs | None = None,
     remove: Iterable[DataFile] = (),
     mode: Mode,
     days: Iterable[date],
@@ -64,7 +65,8 @@ def commit(
 
     ``add`` holds tables in the record's schema, each in the order its rows shall have; ``remove``
     names whole files. Removing and adding is one snapshot, so no reader ever sees the day empty.
-    ``add_files`` were written before, by ``written_files``; they are left alone by a conflict.
+    ``add_files`` were written before, by ``written_files``; if the commit surely does not take
+    place, they are removed where ``outputs`` knows of them, and else left alone.
     Progress that is not given, in ``sources`` or ``extra``, stays what it was.
     Raises CommitConflict when another writer was first, LakeUnavailable when the catalog or the
     store failed, FileBroken where a file of the table is: either all of it is visible or nothing.
@@ -72,7 +74,7 @@ def commit(
     _require_declared(table, sources or {}, extra or {})
     summary = progress(table) | _summary(mode, days, sources, figures, extra)
     removed = list(remove)
-    outputs = Outputs(table.io)
+    outputs = Outputs(table.io) if outputs is None else outputs
     transaction = table.transaction()
     update = transaction.update_snapshot(snapshot_properties=summary)
     producer = update.overwrite() if removed else update.merge_append()

@@ -14,6 +14,7 @@ from typing import Any
 
 from pyiceberg.exceptions import CommitStateUnknownException
 from pyiceberg.io import FileIO, InputFile, OutputFile
+from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -44,6 +45,10 @@ class Outputs(FileIO):
     def delete(self, location: str | InputFile | OutputFile) -> None:
         """See FileIO."""
         self._store.delete(location)
+
+    def adopt(self, files: Iterable[DataFile]) -> None:
+        """Take files that others wrote, as workers do, for its own."""
+        self._begun += [file.file_path for file in files]
 
     def undo(self) -> None:
         """Remove all that was begun; what cannot be removed is an orphan for gc."""
