@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import reduce
 
@@ -15,7 +15,7 @@ import pyarrow.dataset as ds
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.manifest import DataFile
 
-from k2_lake.engine import Input
+from k2_lake.engine import Done, Engine, Input, Part
 from k2_lake.faults import reading_data
 from k2_lake.locations import local_path
 from k2_lake.scan import Files
@@ -52,6 +52,7 @@ class DuckDBEngine:
     """
 
     name = "duckdb"
+    parts_at_once = 1
 
     def __init__(
         self, connect: Connect = memory_connection, io: PyArrowFileIO | None = None
@@ -76,6 +77,10 @@ class DuckDBEngine:
                     connection.unregister(name)
                     connection.execute(f"drop view if exists {name}")
         return result if schema is None else result.select(schema.names).cast(schema)
+
+    def each(self, work: Callable[[Engine, Part], Done], parts: Sequence[Part]) -> list[Done]:
+        """See ``Engine.each``: one after the other, in this process."""
+        return [work(self, part) for part in parts]
 
     def _database(self) -> duckdb.DuckDBPyConnection:
         if self._opened is None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -13,6 +13,8 @@ from k2_lake.scan import Files
 from k2_market.errors import UnknownName
 
 Input = Files | pa.Table
+Part = TypeVar("Part")
+Done = TypeVar("Done")
 
 ENGINES = ("duckdb", "spark")
 
@@ -26,9 +28,13 @@ def engine_name(env: Mapping[str, str]) -> str:
 
 
 class Engine(Protocol):
-    """Runs SQL over named inputs and gives Arrow with exact decimals and UTC times."""
+    """Runs SQL over named inputs and gives Arrow with exact decimals and UTC times.
+
+    ``parts_at_once`` says how many parts of ``each`` make one good piece of work.
+    """
 
     name: str
+    parts_at_once: int
 
     def query(
         self, sql: str, inputs: Mapping[str, Input], schema: pa.Schema | None = None
@@ -36,6 +42,14 @@ class Engine(Protocol):
         """The result of one statement in which every input stands under its name.
 
         With ``schema`` the columns are cast to it; a cast that would lose something raises.
+        """
+        ...
+
+    def each(self, work: Callable[[Engine, Part], Done], parts: Sequence[Part]) -> list[Done]:
+        """What ``work`` makes of each part, in their order, given an engine of where it runs.
+
+        That may be another process, on another machine, and more than once: work, parts and what
+        comes back can be pickled. The first K2Error that a part raises is raised here.
         """
         ...
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from k2_lake.catalog import Lake
-from k2_lake.engine import Input
+from k2_lake.engine import Done, Engine, Input, Part
 from k2_lake.faults import broken_data, reading_data, told
 from k2_lake.spark.reading import data_frame
 from k2_lake.spark.session import spark_session
 from k2_lake.spark.settings import SparkSettings
+from k2_lake.spark.tasks import done_by_workers
 from k2_market.errors import LakeUnavailable
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ class SparkEngine:
     """
 
     name = "spark"
+    # A commit of so many parts names some hundred files and is minutes of work for a few machines:
+    # what a run that is killed has to do again.
+    parts_at_once = 64
 
     def __init__(self, settings: SparkSettings, lake: Lake) -> None:
         self._settings = settings
@@ -52,6 +56,14 @@ class SparkEngine:
             with reading_data(inputs, io), _in_spark(inputs, io):
                 result = _run(session, sql, inputs, io)
         return result if schema is None else result.select(schema.names).cast(schema)
+
+    def each(self, work: Callable[[Engine, Part], Done], parts: Sequence[Part]) -> list[Done]:
+        """See ``Engine.each``: a task of Spark's for each part, with DuckDB where it runs.
+
+        Raises EngineUnavailable, LakeUnavailable where Spark gave up.
+        """
+        with self._lock, _in_spark({}, self._lake.io):
+            return done_by_workers(self.session, work, parts, self._lake.io.properties)
 
 
 def _run(
@@ -87,6 +99,16 @@ def _in_spark(inputs: Mapping[str, Input], io: PyArrowFileIO) -> Iterator[None]:
         if broken is not None:
             raise broken from error
         raise LakeUnavailable(
-            f"Spark could not run a statement: {told(error)}. Are its master and its workers "
+            f"Spark could not do its work: {_reason(error)}. Are its master and its workers "
             "running, and do they reach the files? Run again then."
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The error on one line; of one that a worker's Python raised, its own last line."""
+    from pyspark.errors import PythonException
+
+    if not isinstance(error, PythonException):
+        return told(error)
+    traceback = str(error).split("\n\tat ")[0].split("JVM stacktrace")[0]
+    return traceback.strip().splitlines()[-1][:300]
