@@ -8,8 +8,8 @@ nobody knows, they stay, and the next run finds out: progress is in the snapshot
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from pyiceberg.exceptions import CommitStateUnknownException
@@ -55,6 +55,15 @@ class Outputs(FileIO):
         for location in self._begun:
             with suppress(OSError):
                 self._store.delete(location)
+
+
+@contextmanager
+def writing(table: str) -> Iterator[None]:
+    """Write files of ``table`` that a commit shall add later. Raises LakeUnavailable."""
+    try:
+        yield
+    except UNREACHABLE as error:
+        raise _unwritable(table, error, "Nothing was committed.") from error
 
 
 def settle(table: Table, error: Exception, outputs: Outputs | None, producer: Any) -> None:
@@ -110,9 +119,13 @@ def _raise(table: Table, error: Exception, *, in_doubt: bool) -> None:
         if in_doubt
         else "Nothing was committed."
     )
-    raise LakeUnavailable(
-        f"{name_of(table)} could not be written: {told(error)}. {committed} {_next_step(error)}"
-    ) from error
+    raise _unwritable(name_of(table), error, committed) from error
+
+
+def _unwritable(table: str, error: Exception, committed: str) -> LakeUnavailable:
+    return LakeUnavailable(
+        f"{table} could not be written: {told(error)}. {committed} {_next_step(error)}"
+    )
 
 
 def _raise_broken(table: Table, error: Exception) -> None:

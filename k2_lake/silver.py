@@ -6,37 +6,39 @@ arrival that bronze had computed anew. A recompute parses a day of arrival anew 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-import pyarrow as pa
 from pyiceberg.expressions import And, EqualTo, In
 from pyiceberg.table import Table
 
 from k2_lake.catalog import Lake
 from k2_lake.commit import commit, retry_conflicts
-from k2_lake.engine import Engine, Input
+from k2_lake.engine import Engine
 from k2_lake.history import (
     Change,
     Consumed,
     Mode,
     consumed,
-    distinct_days,
     head_sequence,
     snapshot_at,
 )
 from k2_lake.lost import follow
-from k2_lake.parsed import Parse, Parsed, parsed_figures
+from k2_lake.outcome import Outputs
+from k2_lake.parsed import Parse, parsed_figures
+from k2_lake.pieces import Pieces, parse_apart, parse_here
 from k2_lake.replaced import days_held
 from k2_lake.results import StepResult
 from k2_lake.retained import require_held, retained, retained_after
 from k2_lake.scan import Files, appended, of_day, planned
+from k2_lake.spark.written import Target
 from k2_lake.tables import REJECTED_TABLE, bronze_name, name_of, silver_name
 from k2_market.errors import CommitConflict
 from k2_market.kinds import Kind
 from k2_market.records import RAW_FRAME, REJECTED
 
+# Parsed at once, in memory; of more, each part is written as soon as it is parsed.
 FRAMES_PER_COMMIT = 500_000
 
 
@@ -47,8 +49,7 @@ class _Batch:
     ``replaced`` are the days of arrival whose rows it takes the place of; none where it adds.
     """
 
-    parts: Sequence[Parsed]
-    figures: Mapping[str, int]
+    parsed: Pieces
     through: Consumed
     replaced: frozenset[date]
 
@@ -78,13 +79,15 @@ def refine(
     before = head_sequence(silver)
     totals = parsed_figures(kind, 0, ())
     since = follow(bronze, done, of=name_of(silver), day=RAW_FRAME.day, recompute=recompute)
-    for group in _groups(since.changes, cut_after=noted):
+    at_most = FRAMES_PER_COMMIT * engine.parts_at_once
+    for group in _groups(since.changes, at_most, cut_after=noted):
         files, replaced = _changed(bronze, group)
-        batch = _parsed(engine, kind, parse, files, Consumed(group[-1].sequence), replaced)
+        parsed = _parsed(lake, engine, silver, kind, parse, files)
+        batch = _Batch(parsed, Consumed(group[-1].sequence), replaced)
         if batch.through.through > noted or noted > head_sequence(bronze):
             noted = _with_rejected(lake, exchange, kind, batch, noted)
         _commit(engine, silver, source, kind, batch)
-        totals = {k: n + batch.figures[k] for k, n in totals.items()}
+        totals = {k: n + parsed.figures[k] for k, n in totals.items()}
     return StepResult.of(
         silver, before=before, changed=head_sequence(silver) > before, figures=totals
     )
@@ -118,11 +121,11 @@ def _replace_day(
     frames = Files(RAW_FRAME.schema, ())
     if at is not None:
         frames = planned(bronze, RAW_FRAME.schema, of_day("ingest_date", day), at)
-    batch = _parsed(engine, kind, parse, frames, through, frozenset([day]))
+    batch = _Batch(_parsed(lake, engine, silver, kind, parse, frames), through, frozenset([day]))
     before = head_sequence(silver)
     _with_rejected(lake, exchange, kind, batch, noted)
     _commit(engine, silver, source, kind, batch)
-    return StepResult.of(silver, before=before, changed=True, figures=batch.figures)
+    return StepResult.of(silver, before=before, changed=True, figures=batch.parsed.figures)
 
 
 def _changed(bronze: Table, group: Sequence[Change]) -> tuple[Files, frozenset[date]]:
@@ -142,33 +145,36 @@ def _changed(bronze: Table, group: Sequence[Change]) -> tuple[Files, frozenset[d
 
 
 def _parsed(
-    engine: Engine,
-    kind: Kind,
-    parse: Parse,
-    files: Files,
-    through: Consumed,
-    replaced: frozenset[date],
-) -> _Batch:
-    parts = [parse(_frames(engine, part)) for part in _parts(files)]
-    return _Batch(parts, parsed_figures(kind, files.rows, parts), through, replaced)
+    lake: Lake, engine: Engine, silver: Table, kind: Kind, parse: Parse, frames: Files
+) -> Pieces:
+    """Few frames are parsed here, as every tick's are; more by whoever the engine has for it."""
+    if frames.rows <= FRAMES_PER_COMMIT:
+        return parse_here(engine, kind, parse, frames)
+    both = silver, lake.table(REJECTED_TABLE)
+    targets = Target.of(both[0], lake.io.properties), Target.of(both[1], lake.io.properties)
+    return parse_apart(engine, kind, parse, frames, targets, FRAMES_PER_COMMIT)
 
 
 def _commit(engine: Engine, silver: Table, source: str, kind: Kind, batch: _Batch) -> None:
     """Add the rows, or put them in the place of those of the days of arrival replaced."""
-    record = kind.record
-    days = {d for p in batch.parts for d in distinct_days(p.rows[record.day])}
+    record, gained = kind.record, batch.parsed.rows
+    days = set(gained.days)
     old = Files(record.schema, ())
     if batch.replaced:
         old = planned(silver, record.schema, In("ingest_date", sorted(batch.replaced)))
         days |= days_held(engine, silver, record.day, old)
+    outputs = Outputs(silver.io)
+    outputs.adopt(gained.files)
     commit(
         silver,
-        add=[p.rows for p in batch.parts],
+        add=gained.rows,
+        add_files=gained.files,
+        outputs=outputs,
         remove=old.files,
         mode=Mode.RECOMPUTE if batch.replaced else Mode.APPEND,
         days=days,
         sources={source: batch.through},
-        figures=batch.figures,
+        figures=batch.parsed.figures,
         extra=_restored(silver, batch.replaced),
     )
 
@@ -190,6 +196,9 @@ def _with_rejected(lake: Lake, exchange: str, kind: Kind, batch: _Batch, noted: 
     """Up to where the source is noted with the batch's rejected rows. Raises CommitConflict."""
     now = _note_rejected(lake, exchange, kind, batch, noted)
     if now is None:
+        surplus = Outputs(lake.io)
+        surplus.adopt([*batch.parsed.rows.files, *batch.parsed.rejected.files])
+        surplus.undo()
         raise CommitConflict(
             f"{silver_name(exchange, kind)}: another run is parsing the same frames"
         )
@@ -205,28 +214,29 @@ def _note_rejected(lake: Lake, exchange: str, kind: Kind, batch: _Batch, noted: 
     source, table = bronze_name(exchange, kind), lake.table(REJECTED_TABLE)
     if consumed(table).get(source, Consumed()).through != noted:
         return None
-    rows = [p.rejected for p in batch.parts if p.rejected.num_rows]
+    gained = batch.parsed.rejected
     old = Files(REJECTED.schema, ())
     if batch.replaced:
         of_source = And(EqualTo("exchange", exchange), EqualTo("kind", str(kind)))
         arrived = In("ingest_date", sorted(batch.replaced))
         old = planned(table, REJECTED.schema, And(arrived, of_source))
-    if not rows and not old.files and noted <= batch.through.through:
+    if not gained and not old.files and noted <= batch.through.through:
         return noted
     commit(
         table,
-        add=rows,
+        add=gained.rows,
+        add_files=gained.files,
         remove=old.files,
         mode=Mode.RECOMPUTE if batch.replaced else Mode.APPEND,
-        days=batch.replaced or {d for part in rows for d in distinct_days(part["ingest_date"])},
+        days=batch.replaced or gained.days,
         sources={**consumed(table), source: batch.through},
-        figures={"rejected": batch.figures["rejected"]},
+        figures={"rejected": batch.parsed.figures["rejected"]},
     )
     return batch.through.through
 
 
-def _groups(changes: list[Change], cut_after: int) -> Iterator[list[Change]]:
-    """Consecutive changes, small enough for one commit; none reaches across ``cut_after``.
+def _groups(changes: list[Change], at_most: int, cut_after: int) -> Iterator[list[Change]]:
+    """Consecutive changes, of ``at_most`` frames for one commit; none reaches across ``cut_after``.
 
     The cut is where a killed run had noted its rejected rows but not yet its trades. A recompute
     is always alone.
@@ -239,7 +249,7 @@ def _groups(changes: list[Change], cut_after: int) -> Iterator[list[Change]]:
             group, rows = [], 0
         summary = change.snapshot.summary
         added = int(summary.additional_properties.get("added-records", 0)) if summary else 0
-        if group and rows + added > FRAMES_PER_COMMIT:
+        if group and rows + added > at_most:
             yield group
             group, rows = [], 0
         group.append(change)
@@ -249,22 +259,3 @@ def _groups(changes: list[Change], cut_after: int) -> Iterator[list[Change]]:
             group, rows = [], 0
     if group:
         yield group
-
-
-def _parts(frames: Files) -> Iterator[Files]:
-    part: list[int] = []
-    rows = 0
-    for index, file in enumerate(frames.files):
-        if part and rows + file.record_count > FRAMES_PER_COMMIT:
-            yield frames.only(frames.files[i] for i in part)
-            part, rows = [], 0
-        part.append(index)
-        rows += file.record_count
-    if part:
-        yield frames.only(frames.files[i] for i in part)
-
-
-def _frames(engine: Engine, files: Files) -> pa.Table:
-    inputs: dict[str, Input] = {"frames": files}
-    order = ", ".join(RAW_FRAME.order)
-    return engine.query(f"select * from frames order by {order}", inputs, RAW_FRAME.schema)
