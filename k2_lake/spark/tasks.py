@@ -23,7 +23,7 @@ from k2_market.errors import K2Error
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-_TOLD = pa.schema({"part": pa.int64(), "told": pa.binary()})
+_TOLD = pa.schema([pa.field("part", pa.int64())]).append(pa.field("told", pa.binary()))
 _TOLD_COLUMNS = "part long, told binary"
 
 
