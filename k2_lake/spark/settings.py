@@ -35,6 +35,15 @@ _OF_DRIVER = {
     "spark.ui.showConsoleProgress": "false",
 }
 
+# What the jars ask for beside them, and need not have: Spark has it itself or nothing here uses it.
+# The first is missing in registries in the version that the connector for Kafka asks for.
+_NOT_FETCHED = (
+    "org.apache.spark:spark-token-provider-kafka-0-10_2.13",
+    "org.scala-lang.modules:scala-parallel-collections_2.13",
+    "com.google.code.findbugs:jsr305",
+    "org.checkerframework:checker-qual",
+)
+
 
 @dataclass(frozen=True)
 class SparkSettings:
@@ -83,11 +92,13 @@ class SparkSettings:
     def _of_master(self) -> dict[str, str]:
         """The jars, and few partitions where all is one machine."""
         if self.jars is None:
-            told = {"spark.jars.packages": ",".join(jar.coordinates for jar in pinned())}
+            packages = ",".join(jar.coordinates for jar in pinned())
+            told = {"spark.jars.packages": packages, "spark.jars.excludes": ",".join(_NOT_FETCHED)}
         else:
             told = {"spark.jars": ",".join(map(str, in_folder(self.jars)))}
         if self.master.startswith("local"):
             told["spark.sql.shuffle.partitions"] = str(os.cpu_count() or 1)
+        if self.on_this_machine:
             told["spark.driver.host"] = told["spark.driver.bindAddress"] = LOOPBACK
         return told
 

@@ -37,6 +37,7 @@ def test_without_a_folder_spark_fetches_the_pinned_jars_itself() -> None:
     told = SparkSettings().configuration()
     assert told["spark.jars.packages"].split(",") == [jar.coordinates for jar in pinned()]
     assert "spark.jars" not in told
+    assert "spark-token-provider-kafka" in told["spark.jars.excludes"]
     assert told.items() >= EXACT.items()
     assert told["spark.ui.enabled"] == "false"
 
