@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ import yaml
 from confluent_kafka import Consumer, TopicPartition
 
 from k2_feeds.kafka.broker import start_broker
+from k2_lake.engine import ENGINES
 from tests.needs import CHECKOUT
 from tests.services import S3Server, accepts, free_port, running, wait_until
 
@@ -39,11 +41,20 @@ def test_it_runs_the_whole_platform() -> None:
     assert set(SERVICES) - set(OURS) - OPTIONAL == {"kafka", "postgres", "object-store"}
 
 
-def test_typed_topics_are_asked_for_by_a_profile_which_nothing_else_waits_for() -> None:
-    assert sorted(OPTIONAL) == ["publish", "registry"]
-    assert all(SERVICES[name]["profiles"] == ["typed"] for name in OPTIONAL)
-    waiting = {name for name, s in SERVICES.items() if OPTIONAL & set(s.get("depends_on", {}))}
-    assert waiting == {"publish"}
+@pytest.mark.parametrize(
+    ("profile", "services"),
+    [
+        ("typed", {"publish", "registry"}),
+        # Started by tests/spark_cluster.py.
+        ("spark", {"spark-master", "spark-worker", "spark-connect"}),
+    ],
+)
+def test_what_is_not_for_everyone_is_in_a_profile_which_nothing_else_waits_for(
+    profile: str, services: set[str]
+) -> None:
+    assert {name for name in OPTIONAL if SERVICES[name]["profiles"] == [profile]} == services
+    waiting = {name for name, s in SERVICES.items() if services & set(s.get("depends_on", {}))}
+    assert waiting <= services
 
 
 def test_every_port_is_published_on_loopback_only() -> None:
@@ -55,7 +66,23 @@ def test_every_port_is_published_on_loopback_only() -> None:
 def test_every_image_is_pinned() -> None:
     tags = {service["image"].partition(":")[2] for service in SERVICES.values()}
     assert not {"", "latest"} & tags
-    assert len({SERVICES[name]["image"] for name in OURS}) == 1
+
+
+def test_the_image_is_the_one_of_the_engine() -> None:
+    dockerfile = (CHECKOUT / "deploy/Dockerfile").read_text()
+    for name in OURS:
+        engine = "spark" if "spark" in name else "${K2_ENGINE:-duckdb}"
+        assert SERVICES[name]["image"] == f"k2-market-data:0.1.0-{engine}"
+        assert SERVICES[name]["build"]["target"] == engine
+        assert SERVICES[name]["environment"]["K2_ENGINE"] == "${K2_ENGINE:-duckdb}"
+    assert re.findall(r"^FROM .* AS (duckdb|spark)$", dockerfile, re.MULTILINE) == list(ENGINES)
+
+
+def test_runs_ask_the_connect_server_which_works_on_the_cluster() -> None:
+    found = {name: SERVICES[name]["environment"]["K2_SPARK_MASTER"] for name in OURS}
+    cluster = {found.pop(name) for name in ("spark-connect", "spark-worker", "spark-master")}
+    assert cluster == {"spark://spark-master:7077"}
+    assert set(found.values()) == {"sc://spark-connect:15002"}
 
 
 def test_whatever_is_published_or_waited_for_has_a_health_check() -> None:
@@ -107,9 +134,12 @@ def test_compose_replaces_addresses_and_nothing_else() -> None:
 def test_the_image_runs_as_nobody_special_on_locked_dependencies() -> None:
     lines = (CHECKOUT / "deploy/Dockerfile").read_text().splitlines()
     users = [line for line in lines if line.startswith("USER ")]
-    assert users == ["USER k2"]
-    assert any("--require-hashes" in line for line in lines)
-    assert all(":" in line for line in lines if line.startswith("FROM "))
+    assert users == ["USER k2", "USER root", "USER k2"]
+    installed = [line for line in lines if line.startswith("RUN ") and "pip install" in line]
+    assert all("--require-hashes" in line or "--no-deps -e ." in line for line in installed)
+    froms = [line.split() for line in lines if line.startswith("FROM ")]
+    stages = {words[-1] for words in froms}
+    assert all(":" in base or base in stages for _, base, *_ in froms)
 
 
 def test_docker_compose_accepts_the_file() -> None:
