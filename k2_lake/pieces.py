@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from pyiceberg.manifest import DataFile
@@ -20,9 +21,11 @@ from k2_lake.history import distinct_days
 from k2_lake.outcome import writing
 from k2_lake.parsed import Parse, Parsed, parsed_figures
 from k2_lake.scan import Files
-from k2_lake.spark.written import Target
 from k2_market.kinds import Kind
 from k2_market.records import RAW_FRAME
+
+if TYPE_CHECKING:
+    from k2_lake.spark.written import Target
 
 
 @dataclass(frozen=True)

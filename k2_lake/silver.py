@@ -32,7 +32,6 @@ from k2_lake.replaced import days_held
 from k2_lake.results import StepResult
 from k2_lake.retained import require_held, retained, retained_after
 from k2_lake.scan import Files, appended, of_day, planned
-from k2_lake.spark.written import Target
 from k2_lake.tables import REJECTED_TABLE, bronze_name, name_of, silver_name
 from k2_market.errors import CommitConflict
 from k2_market.kinds import Kind
@@ -150,6 +149,8 @@ def _parsed(
     """Few frames are parsed here, as every tick's are; more by whoever the engine has for it."""
     if frames.rows <= FRAMES_PER_COMMIT:
         return parse_here(engine, kind, parse, frames)
+    from k2_lake.spark.written import Target
+
     both = silver, lake.table(REJECTED_TABLE)
     targets = Target.of(both[0], lake.io.properties), Target.of(both[1], lake.io.properties)
     return parse_apart(engine, kind, parse, frames, targets, FRAMES_PER_COMMIT)
