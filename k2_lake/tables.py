@@ -37,6 +37,10 @@ PROPERTIES = {
     "write.parquet.compression-codec": "zstd",
     # Small row groups let a tick on a full day read only the minutes it touches.
     "write.parquet.row-group-limit": "32768",
+    # Ids, times and offsets hardly repeat: a dictionary of them is larger than they are, and a page
+    # of few rows cannot be read without all of it.
+    "write.parquet.dict-size-bytes": "16384",
+    "write.parquet.page-row-limit": "4096",
 }
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import cast
 
+from anyio import sleep
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -75,15 +76,16 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _crash)
 
 
-def refused(path: str, refusal: Refusal) -> JSONResponse:
-    """The answer to a request at ``path`` that is turned away."""
+async def refused(path: str, refusal: Refusal) -> JSONResponse:
+    """The answer to a request at ``path`` that is turned away, when it is to be sent."""
+    await sleep(refusal.sent_after_s)
     response = _problem(path, refusal.status, refusal.code, refusal.title, str(refusal))
     response.headers.update(refusal.headers)
     return response
 
 
-def _refused(request: Request, error: Exception) -> JSONResponse:
-    return refused(request.url.path, cast("Refusal", error))
+async def _refused(request: Request, error: Exception) -> JSONResponse:
+    return await refused(request.url.path, cast("Refusal", error))
 
 
 def problem_of(path: str, error: K2Error) -> Problem:
@@ -105,7 +107,7 @@ def _answer(error: K2Error) -> Answer:
     return next(a for kind, a in ANSWERS if isinstance(error, kind))
 
 
-def _k2_error(request: Request, raised: Exception) -> JSONResponse:
+async def _k2_error(request: Request, raised: Exception) -> JSONResponse:
     error = cast("K2Error", raised)
     response = _sent(problem_of(request.url.path, error))
     if _answer(error).retry:
@@ -126,7 +128,7 @@ def without_places(detail: str) -> str:
     return _OUT_OF_REACH if _PLACE.search(detail) else detail
 
 
-def _invalid(request: Request, error: Exception) -> JSONResponse:
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
     found = [
         f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']} (was {str(e.get('input'))[:80]!r})"
         for e in cast("RequestValidationError", error).errors()
@@ -136,7 +138,7 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-def _http_error(request: Request, raised: Exception) -> JSONResponse:
+async def _http_error(request: Request, raised: Exception) -> JSONResponse:
     error = cast("HTTPException", raised)
     if error.status_code == HTTPStatus.BAD_REQUEST:
         # FastAPI tells a body that is no JSON from one that is no text at all: we do not.
@@ -157,7 +159,7 @@ def _http_error(request: Request, raised: Exception) -> JSONResponse:
 _CRASHED = "the request failed through no fault of its own; the server's log says why."
 
 
-def _crash(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
+async def _crash(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
     path = request.url.path
     response = _problem(path, 500, "internal_error", "Internal error", _CRASHED)
     # It is sent from outside of all middleware, which gives every other answer these.

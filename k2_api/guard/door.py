@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 
-from anyio import sleep
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from k2_api.answers.problems import refused
@@ -15,13 +14,11 @@ from k2_api.guard.budget import ASKING
 from k2_api.guard.guard import Guard
 from k2_api.guard.headers import Headers, completed, needs_key, safe_headers
 from k2_api.guard.levels import Level
-from k2_api.guard.refusals import RateLimited, Refusal
+from k2_api.guard.refusals import Refusal
 from k2_api.guard.sizes import bounded_body, require_short_uri
 
 KEY = "k2.key"
 LIVE = "/v1/live"
-# Who asks too often waits for the answer: a flood of refusals would take the time of all others.
-REFUSED_AFTER_S = 0.1
 
 
 class Door:
@@ -45,9 +42,8 @@ class Door:
             with self._place(scope):
                 await self._app(scope, receive, send)
         except Refusal as refusal:
-            if isinstance(refusal, RateLimited):
-                await sleep(REFUSED_AFTER_S)
-            await refused(scope["path"], refusal)(scope, receive, send)
+            answer = await refused(scope["path"], refusal)
+            await answer(scope, receive, send)
 
     async def _let_in(self, scope: Scope, receive: Receive, more: Headers) -> Receive:
         require_short_uri(scope)

@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TypeVar
 
-NICE = 19
+# More would starve them where other processes take all of the processor.
+NICE = 5
 
 T = TypeVar("T")
 
@@ -42,4 +43,5 @@ class Aside:
 
 def _step_back() -> None:
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        usual = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), usual + NICE)

@@ -6,16 +6,20 @@ from collections.abc import Mapping
 
 from k2_market.errors import K2Error, LakeUnavailable
 
+# A flood of refusals would take the time of all others.
+AT_LEISURE_S = 0.1
+
 
 class Refusal(K2Error):
     """A request that is not answered, through no fault of the tables.
 
-    ``headers`` go with the answer.
+    ``headers`` go with the answer, which is sent after ``sent_after_s``.
     """
 
     status = 400
     code = "refused"
     title = "Refused"
+    sent_after_s = 0.0
 
     def __init__(self, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -81,10 +85,12 @@ class RateLimited(Refusal):
     status = 429
     code = "rate_limited"
     title = "Too many requests"
+    sent_after_s = AT_LEISURE_S
 
 
 class _Later(Refusal, LakeUnavailable):
     status = 503
+    sent_after_s = AT_LEISURE_S
 
     def __init__(self, detail: str, retry_after_s: int) -> None:
         super().__init__(detail, {"Retry-After": str(retry_after_s)})

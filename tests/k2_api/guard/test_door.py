@@ -11,6 +11,7 @@ from httpx import Response
 
 from k2_api.app import create_app
 from k2_api.guard.keys import create_key, replace_key, revoke_key
+from k2_api.guard.refusals import AT_LEISURE_S
 from k2_api.guard.sizes import MAX_BODY
 from tests.k2_api.lake_of_trades import TradeLake, many
 
@@ -120,6 +121,24 @@ def test_a_rate_is_kept_for_each_key_and_told_in_headers(
     assert 0 < int(refused.headers["retry-after"]) <= 60
     assert refused.headers["ratelimit-remaining"] == "0"
     assert stranger.get("/v1/symbols", headers=other).status_code == 200
+
+
+def test_a_refusal_for_too_much_or_a_broken_part_comes_at_leisure(
+    lake: TradeLake, stranger: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+
+    async def wait(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr("k2_api.answers.problems.sleep", wait)
+    levels = stranger.app.state.guard.levels  # type: ignore[attr-defined]
+    key = key_of(lake, "hasty", "read", "live", rate="1/minute")
+    monkeypatch.setattr(levels, "_load", lambda: 0.75)
+    problem(stranger.get("/v1/live?channels=trades", headers=key), 503, "breaker_open")
+    problem(stranger.get("/v1/trades", headers=key), 429, "rate_limited")
+    problem(stranger.get("/v1/trades"), 401, "missing_key")
+    assert waited == [AT_LEISURE_S, AT_LEISURE_S, 0.0]
 
 
 def test_the_default_rates_are_100_a_minute_and_20_for_batches(
