@@ -16,7 +16,7 @@ from contextvars import copy_context
 from typing import TypeVar
 
 # More would starve them where other processes take all of the processor.
-NICE = 5
+NICE = 7
 
 T = TypeVar("T")
 

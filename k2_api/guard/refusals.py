@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from k2_market.errors import K2Error, LakeUnavailable
 
-# A flood of refusals would take the time of all others.
-AT_LEISURE_S = 0.1
+# A flood of refusals would take the time of all others; more so where one costs a look at the lake.
+AT_LEISURE_S, LATER_S = 0.1, 0.5
 
 
 class Refusal(K2Error):
@@ -90,7 +90,7 @@ class RateLimited(Refusal):
 
 class _Later(Refusal, LakeUnavailable):
     status = 503
-    sent_after_s = AT_LEISURE_S
+    sent_after_s = LATER_S
 
     def __init__(self, detail: str, retry_after_s: int) -> None:
         super().__init__(detail, {"Retry-After": str(retry_after_s)})

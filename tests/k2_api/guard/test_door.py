@@ -11,7 +11,7 @@ from httpx import Response
 
 from k2_api.app import create_app
 from k2_api.guard.keys import create_key, replace_key, revoke_key
-from k2_api.guard.refusals import AT_LEISURE_S
+from k2_api.guard.refusals import AT_LEISURE_S, LATER_S
 from k2_api.guard.sizes import MAX_BODY
 from tests.k2_api.lake_of_trades import TradeLake, many
 
@@ -138,7 +138,7 @@ def test_a_refusal_for_too_much_or_a_broken_part_comes_at_leisure(
     problem(stranger.get("/v1/live?channels=trades", headers=key), 503, "breaker_open")
     problem(stranger.get("/v1/trades", headers=key), 429, "rate_limited")
     problem(stranger.get("/v1/trades"), 401, "missing_key")
-    assert waited == [AT_LEISURE_S, AT_LEISURE_S, 0.0]
+    assert waited == [LATER_S, AT_LEISURE_S, 0.0]
 
 
 def test_the_default_rates_are_100_a_minute_and_20_for_batches(
