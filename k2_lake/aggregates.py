@@ -21,7 +21,8 @@ from pyiceberg.expressions import (
 )
 from pyiceberg.table import Table
 
-from k2_lake.engine import Engine, statement
+from k2_lake.engine import Engine, Held, statement
+from k2_lake.held import InMemory
 from k2_lake.scan import Files, of_day, planned
 from k2_market.records import AGGREGATED, TRADE
 
@@ -31,20 +32,22 @@ _BEYOND = AGGREGATED[:-1] + chr(ord(AGGREGATED[-1]) + 1)
 _LOOKED_AT = ["exchange", "symbol", "trade_id", "source_sequence", "trade_count"]
 
 
-def without_overlaps(engine: Engine, trades: pa.Table) -> pa.Table:
+def without_overlaps(engine: Engine, trades: Held, schema: pa.Schema | None = None) -> Held:
     """The trades, each key once, without those that are there both raw and aggregated.
 
     Columns beside key, sequence, count, time and eligibility may be missing.
     """
-    aggregated = _is_aggregated(trades)
-    if not _some(aggregated) or not _some(pc.invert(aggregated)):
+    aggregated = trades.beginning("trade_id", AGGREGATED)
+    if not 0 < aggregated < trades.rows:
         return trades
-    within = _within(engine, trades)
-    if not _some(pc.greater(within["found"], pa.scalar(0))):
+    trades = trades.kept()
+    within = _within(engine, trades).kept()
+    sql = "select count(*) as n from within where found > 0"
+    if not engine.query(sql, {"within": within})["n"][0].as_py():
         return trades
-    columns = ", ".join(f"t.{name}" for name in trades.column_names)
+    columns = ", ".join(f"t.{name}" for name in trades.columns)
     sql = statement("without_overlaps").format(columns=columns)
-    return engine.query(sql, {"trades": trades, "within": within}, trades.schema)
+    return trades.then(engine, sql, {"trades": trades, "within": within}, schema)
 
 
 def against_gold(
@@ -58,7 +61,8 @@ def against_gold(
     near = _overlapping(engine, gold, day, incoming)
     if not near.num_rows:
         return incoming, False
-    within = _within(engine, pa.concat_tables([incoming.select(_LOOKED_AT), near]))
+    both = InMemory(pa.concat_tables([incoming.select(_LOOKED_AT), near]))
+    within = _within(engine, both).table()
     partial = within.filter(pc.greater(within["found"], pa.scalar(0)))
     new = pc.invert(pc.is_in(partial["trade_id"], value_set=near["trade_id"].combine_chunks()))
     complete = pc.equal(partial["found"], partial["trade_count"])
@@ -89,8 +93,8 @@ def overlaps(engine: Engine, silver: Files, day: date) -> int:
         f" bool_and(candle_eligible) as candle_eligible {of_the_day}"
         " group by exchange, symbol, trade_id"
     )
-    trades = engine.query(sql, {"silver": silver})
-    return trades.num_rows - without_overlaps(engine, trades).num_rows
+    trades = engine.held(sql, {"silver": silver})
+    return trades.rows - without_overlaps(engine, trades).rows
 
 
 def _overlapping(engine: Engine, gold: Table, day: date, incoming: pa.Table) -> pa.Table:
@@ -151,9 +155,9 @@ def _exchanges(trades: pa.Table) -> BooleanExpression:
     )
 
 
-def _within(engine: Engine, trades: pa.Table) -> pa.Table:
+def _within(engine: Engine, trades: Held) -> Held:
     sql = statement("raws_within").format(aggregated=AGGREGATED)
-    return engine.query(sql, {"trades": trades.select(_LOOKED_AT)})
+    return trades.then(engine, sql, {"trades": trades})
 
 
 def _is_aggregated(trades: pa.Table) -> Any:

@@ -17,6 +17,7 @@ from pyiceberg.manifest import DataFile
 
 from k2_lake.engine import Done, Engine, Input, Part
 from k2_lake.faults import reading_data
+from k2_lake.held import InMemory
 from k2_lake.locations import local_path
 from k2_lake.scan import Files
 from k2_market.errors import LakeUnavailable
@@ -82,6 +83,17 @@ class DuckDBEngine:
         """See ``Engine.each``: one after the other, in this process."""
         return [work(self, part) for part in parts]
 
+    def held(
+        self,
+        sql: str,
+        inputs: Mapping[str, Input],
+        schema: pa.Schema | None = None,
+        order: Sequence[str] = (),
+    ) -> InMemory:
+        """See ``Engine.held``. Raises as ``query`` does."""
+        ordered = f"{sql} order by {', '.join(order)}" if order else sql
+        return InMemory(self.query(ordered, inputs, schema))
+
     def _database(self) -> duckdb.DuckDBPyConnection:
         if self._opened is None:
             stack = ExitStack()
@@ -101,6 +113,8 @@ def bind(
     """
     if isinstance(source, pa.Table):
         connection.register(name, source)
+    elif not isinstance(source, Files):
+        connection.register(name, source.table())
     elif not source.files:
         connection.register(name, source.schema.empty_table())
     else:
@@ -118,7 +132,7 @@ def inlined(source: Input) -> str | None:
 
     It saves a third of the time that a short statement takes to be bound.
     """
-    if isinstance(source, pa.Table) or source.evolved or not 0 < len(source.files) <= FEW_FILES:
+    if not isinstance(source, Files) or source.evolved or not 0 < len(source.files) <= FEW_FILES:
         return None
     paths = [local_path(p) for p in source.paths]
     quoted = ["'" + literal(p).replace("'", "''") + "'" for p in paths if p is not None]

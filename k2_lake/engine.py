@@ -1,4 +1,8 @@
-"""What an engine does: run a statement of ``k2_lake/sql`` over files and Arrow tables."""
+"""What an engine does: run a statement of ``k2_lake/sql`` over files and Arrow tables.
+
+What a statement gives comes to this process, or stays where the engine has it: a day may be larger
+than any one machine.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,13 @@ from importlib.resources import files
 from typing import Protocol, TypeVar
 
 import pyarrow as pa
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
 
+from k2_lake.outcome import Outputs
 from k2_lake.scan import Files
 from k2_market.errors import UnknownName
 
-Input = Files | pa.Table
 Part = TypeVar("Part")
 Done = TypeVar("Done")
 
@@ -25,6 +31,52 @@ def engine_name(env: Mapping[str, str]) -> str:
     if name not in ENGINES:
         raise UnknownName("engine (K2_ENGINE)", name, ENGINES)
     return name
+
+
+class Held(Protocol):
+    """The rows of a statement where its engine has them: inputs of others, or files to be."""
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of their columns."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        ...
+
+    def distinct(self, key: Sequence[str]) -> int:
+        """How many there are with each key counted once."""
+        ...
+
+    def beginning(self, column: str, prefix: str) -> int:
+        """How many there are whose text in ``column`` begins with ``prefix``."""
+        ...
+
+    def then(
+        self, engine: Engine, sql: str, inputs: Mapping[str, Input], schema: pa.Schema | None = None
+    ) -> Held:
+        """The rows of another statement, held where these are."""
+        ...
+
+    def kept(self) -> Held:
+        """The same, made once, for more statements than one."""
+        ...
+
+    def table(self) -> pa.Table:
+        """The rows in this process."""
+        ...
+
+    def written(self, table: Table, outputs: Outputs) -> list[DataFile]:
+        """The files written for them, in the order of the record; nobody sees them before a commit.
+
+        ``outputs`` knows of each. Raises as ``Engine.query`` does.
+        """
+        ...
+
+
+Input = Files | pa.Table | Held
 
 
 class Engine(Protocol):
@@ -50,6 +102,20 @@ class Engine(Protocol):
 
         That may be another process, on another machine, and more than once: work, parts and what
         comes back can be pickled. The first K2Error that a part raises is raised here.
+        """
+        ...
+
+    def held(
+        self,
+        sql: str,
+        inputs: Mapping[str, Input],
+        schema: pa.Schema | None = None,
+        order: Sequence[str] = (),
+    ) -> Held:
+        """The same rows where the engine has them, in the columns of ``schema``.
+
+        In this process they stand in ``order``, or as the statement says; elsewhere they are
+        ordered when they are written.
         """
         ...
 

@@ -7,7 +7,7 @@ of repeats, the one received first, so both give identical rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import reduce
@@ -23,12 +23,14 @@ from pyiceberg.expressions import (
 )
 from pyiceberg.table import Table
 
-from k2_lake.aggregates import against_gold, without_overlaps
+from k2_lake.aggregates import against_gold
 from k2_lake.catalog import Lake
-from k2_lake.commit import commit, retry_conflicts
+from k2_lake.commit import commit, committed, retry_conflicts
 from k2_lake.engine import Engine, Input, statement
 from k2_lake.history import Change, Consumed, Mode, consumed, head_sequence
 from k2_lake.lost import follow
+from k2_lake.once import held_once, once, statement_for
+from k2_lake.outcome import Outputs
 from k2_lake.results import StepResult
 from k2_lake.retained import require_silver, retained, silver_gone
 from k2_lake.scan import Files, appended, of_day, planned
@@ -131,7 +133,7 @@ def _left_alone(
     day: date,
 ) -> StepResult:
     """Note that the changes were seen, and how many rows came in vain; the day stays as it is."""
-    _, count = _once(engine, kind, _arrived(kind, sources, pending), day)
+    _, count = once(engine, kind, _arrived(kind, sources, pending), day)
     figures = {**_figures(0, 0, 0), "beyond_retention": count}
     before = head_sequence(gold)
     commit(
@@ -167,7 +169,7 @@ def _append(
     day: date,
 ) -> StepResult:
     schema = kind.record.schema
-    incoming, count = _once(engine, kind, _arrived(kind, sources, pending), day)
+    incoming, count = once(engine, kind, _arrived(kind, sources, pending), day)
     if kind is Kind.TRADES and incoming.num_rows:
         incoming, overlap = against_gold(engine, gold, day, incoming)
         if overlap:
@@ -196,22 +198,23 @@ def _recompute(
 ) -> StepResult:
     record = kind.record
     old = planned(gold, record.schema, of_day(record.day, day))
-    counts = {"incoming": 0, "rows": 0}
-
-    def exchanges() -> Iterator[pa.Table]:
-        for source in sources.values():
-            files = planned(source.table, record.schema, EqualTo(record.day, day))
-            rows, count = _once(engine, kind, files, day)
-            counts["incoming"] += count
-            counts["rows"] += rows.num_rows
-            yield rows
-
-    tables = list(exchanges())
+    parts, incoming = [], 0
+    for source in sources.values():
+        files = planned(source.table, record.schema, EqualTo(record.day, day))
+        if files.files:
+            part, count = held_once(engine, kind, files, day)
+            parts.append(part)
+            incoming += count
+    outputs = Outputs(gold.io)
+    with committed(gold, outputs):
+        new = [file for part in parts for file in part.written(gold, outputs)]
     before = head_sequence(gold)
-    figures = {**_figures(counts["incoming"], counts["rows"], 0), "recomputed": 1}
+    rows = sum(file.record_count for file in new)
+    figures = {**_figures(incoming, rows, 0), "recomputed": 1}
     commit(
         gold,
-        add=tables,
+        add_files=new,
+        outputs=outputs,
         remove=old.files,
         mode=Mode.RECOMPUTE,
         days=[day],
@@ -222,36 +225,20 @@ def _recompute(
     return StepResult.of(gold, before=before, changed=True, figures=figures)
 
 
-def _once(engine: Engine, kind: Kind, files: Files, day: date) -> tuple[pa.Table, int]:
-    """The rows of ``day`` in the files, each once, and how many there were."""
-    record, inputs = kind.record, {"silver": files}
-    rows = engine.query(
-        f"select {_columns(kind, 's')} from silver s where {record.day} = date '{day.isoformat()}'"
-        f" order by symbol, timestamp, source_sequence, {kind.identifier}",
-        inputs,
-        record.schema,
-    )
-    count = rows.num_rows
-    # A window over all rows costs more than all else here, and repeats are rare.
-    if rows.select(record.key).group_by(list(record.key)).aggregate([]).num_rows < count:
-        rows = engine.query(_statement("dedupe", kind, "ranked"), {"incoming": rows}, record.schema)
-    return (without_overlaps(engine, rows) if kind is Kind.TRADES else rows), count
-
-
 def _new(engine: Engine, kind: Kind, incoming: pa.Table, candidates: Files) -> tuple[pa.Table, int]:
     """The incoming rows to add, in order, and how many of them replace one that gold has."""
     inputs: dict[str, Input] = {"incoming": incoming, "existing": candidates}
     shared = engine.query(statement("shared_sequences"), inputs)
     if not shared["n"][0].as_py():
         return incoming, 0
-    fresh = engine.query(_statement("new_rows", kind, "i"), inputs)
+    fresh = engine.query(statement_for("new_rows", kind, "i"), inputs)
     replacing = fresh.filter(fresh["replaces"]).num_rows
     return fresh.select(kind.record.columns).cast(kind.record.schema), replacing
 
 
 def _without(engine: Engine, kind: Kind, candidates: Files, replaced: pa.Table) -> list[pa.Table]:
     inputs: dict[str, Input] = {"existing": candidates, "replaced": replaced}
-    return [engine.query(_statement("without_rows", kind, "e"), inputs, kind.record.schema)]
+    return [engine.query(statement_for("without_rows", kind, "e"), inputs, kind.record.schema)]
 
 
 def _ids(kind: Kind, day: date, rows: pa.Table) -> BooleanExpression:
@@ -276,14 +263,6 @@ def _ids(kind: Kind, day: date, rows: pa.Table) -> BooleanExpression:
             )
         )
     return And(EqualTo(kind.record.day, day), reduce(Or, each))
-
-
-def _statement(name: str, kind: Kind, alias: str) -> str:
-    return statement(name).format(columns=_columns(kind, alias), id=kind.identifier)
-
-
-def _columns(kind: Kind, alias: str) -> str:
-    return ", ".join(f"{alias}.{c}" for c in kind.record.columns)
 
 
 def _figures(incoming: int, added: int, replaced: int) -> dict[str, int]:

@@ -176,7 +176,7 @@ class FreshCandles:
         found = pa.concat_tables(parts).group_by(_NAMES).aggregate([]).select(_NAMES)
         return _Touched(_held(gold, found), frozenset(days))
 
-    def _windows_in(self, trades: Input, table: Table | None) -> pa.Table:
+    def _windows_in(self, trades: Files | pa.Table, table: Table | None) -> pa.Table:
         rows = trades.rows if isinstance(trades, Files) else trades.num_rows
         if not rows:
             return _WINDOWS.empty_table()

@@ -15,6 +15,7 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 from k2_lake.engine import Input
 from k2_lake.locations import local_path
 from k2_lake.scan import Files
+from k2_lake.spark.held import OnWorkers
 from k2_market.errors import LakeUnavailable
 
 if TYPE_CHECKING:
@@ -29,8 +30,12 @@ def data_frame(session: SparkSession, source: Input, io: PyArrowFileIO | None) -
     file which should have it is an error. Files in a store are opened by the workers' Python, with
     the properties of ``io``.
     """
+    if isinstance(source, OnWorkers):
+        return source.frame
     if isinstance(source, pa.Table):
         return _of_table(session, source)
+    if not isinstance(source, Files):
+        return _of_table(session, source.table())
     if not source.files:
         return _of_table(session, source.schema.empty_table())
     paths = [local_path(p) for p in source.paths]
