@@ -12,7 +12,7 @@ COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --no-strip-extras -q pyproject.toml --group build
 
 .DEFAULT_GOAL := help
-.PHONY: help demo spark test test-storage lint bench bench-api soak chaos year lock clean
+.PHONY: help demo spark test test-storage lint bench bench-api bench-scale soak chaos year lock clean
 
 help: ## Show what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -43,6 +43,9 @@ bench: $(DEV) ## Measure frames and trades per second of every stage
 
 bench-api: $(DEV) ## Measure the API under load: candles, trades, exports, freshness, hostility
 	@$(BIN)/python -m benchmarks.api
+
+bench-scale: $(DEV) ## Compute days of up to 100 million trades on DuckDB and on Spark (after make spark)
+	@$(BIN)/python -m benchmarks.scale
 
 soak: $(DEV) ## Run a live feed for 20 minutes against disconnects and a restart of Kafka
 	@$(BIN)/python -m benchmarks.soak

@@ -1,0 +1,1 @@
+"""Days of growing size, on both engines: ``python -m benchmarks.scale``."""
