@@ -12,6 +12,7 @@ from tests.registry_server import registry
 from tests.s3proxy_server import s3proxy_server
 from tests.services import postgres_database, postgres_server, s3_server
 from tests.spark import spark_settings
+from tests.spark_cluster import spark_cluster
 from tests.storage import best_store, elsewhere, everywhere, parametrize, skip_elsewhere, storage
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "s3_server",
     "s3proxy_server",
     "shared_data",
+    "spark_cluster",
     "spark_settings",
     "storage",
 ]
