@@ -24,7 +24,8 @@ spark: $(SPARK) ## Install what the engine Spark needs: pyspark and, by Maven, i
 	@deploy/spark/fetch.sh $(BIN)/python
 
 test: $(DEV) $(CHART) ## Run the tests
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --durations 25
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+		--durations 25
 
 test-storage: $(DEV) ## Run the lake's tests on PostgreSQL and an S3-compatible store
 	@K2_TEST_STORAGE=postgres,s3 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile \

@@ -35,6 +35,26 @@ __all__ = [
 ]
 
 
+# What takes long comes first, so that no worker has it left when the others have done.
+LONG = (
+    "tests/ui",
+    "tests/k2_cli/test_load.py",
+    "tests/k2_cli/test_once.py",
+    "tests/k2_lake/test_incremental.py",
+    "tests/chaos",
+    "tests/k2_cli",
+    "tests/k2_lake",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(
+        key=lambda item: next(
+            (n for n, at in enumerate(LONG) if item.nodeid.startswith(at)), len(LONG)
+        )
+    )
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers():

@@ -173,7 +173,7 @@ def test_a_tick_of_raw_trades_on_a_day_without_aggregated_ones_reads_no_more_of_
 
 
 @pytest.mark.timeout(300)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=6), st.data())
 def test_whatever_comes_raw_or_aggregated_in_whatever_order_each_trade_is_counted_once(
     sizes: list[int], data: st.DataObject

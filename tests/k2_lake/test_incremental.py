@@ -49,7 +49,7 @@ batches = st.lists(st.lists(trades.map(_timed), max_size=12), min_size=1, max_si
 
 
 @pytest.mark.timeout(300)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=14, deadline=None)
 @given(batches)
 def test_ticks_equal_a_full_recompute_in_every_table(arrivals: list[list[Print]]) -> None:
     with TemporaryDirectory() as home:
@@ -63,7 +63,7 @@ def test_ticks_equal_a_full_recompute_in_every_table(arrivals: list[list[Print]]
 
 
 @pytest.mark.timeout(300)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.lists(trades.map(_same_content), min_size=2, max_size=25), st.data())
 def test_cut_repeated_and_reordered_frames_give_the_same_gold_and_candles(
     prints: list[Print], data: st.DataObject

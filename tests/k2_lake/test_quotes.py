@@ -151,7 +151,7 @@ def _same_content(best: Best) -> Best:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("exchange", ["binance", "binance_usdm"])
 def test_ticks_equal_a_full_recompute_in_every_table(exchange: str) -> None:
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=10, deadline=None)
     @given(st.lists(st.lists(_quotes.map(_timed), max_size=12), min_size=1, max_size=4))
     def check(arrivals: list[list[Best]]) -> None:
         with TemporaryDirectory() as home:

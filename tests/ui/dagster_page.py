@@ -17,6 +17,7 @@ ASSET = "svg foreignObject [class*=AssetNode_assetName]"
 DAY = "dagster/partition"
 ANSWER_MS = 45_000
 BACKFILL_MS = 240_000
+expect.set_options(timeout=ANSWER_MS)
 ROW = re.compile(r"^(\w+ / \w+)\n100% completed\n((?:\d+\s){3}\d+)", re.MULTILINE)
 
 

@@ -44,7 +44,7 @@ def _missing(numbers: Sequence[int]) -> list[tuple[int, int]]:
 
 
 @pytest.mark.timeout(300)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.lists(st.integers(1, 120), max_size=10), min_size=1, max_size=4))
 def test_what_is_open_is_what_is_missing_after_every_tick_and_after_a_recompute(
     batches: list[list[int]],
