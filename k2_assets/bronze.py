@@ -1,12 +1,14 @@
 """Bronze assets: one for each exchange and kind, filled from its raw topic."""
 
+from datetime import date
+
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 from pydantic import Field
 
-from k2_assets.days import day_of
 from k2_assets.ingest import drain
 from k2_assets.past_day import DayMode, put_right
+from k2_assets.ranges import Results, each_day
 from k2_assets.resources import KafkaResource, LakeResource, engine_for
 from k2_assets.tables import Result, is_tick, table_asset, told
 from k2_lake.history import head_sequence
@@ -35,26 +37,30 @@ def bronze_asset(exchange: str, kind: Kind) -> dg.AssetsDefinition:
     """
     name = bronze_name(exchange, kind)
 
-    @table_asset(name, kinds={"kafka"})
+    @table_asset(name, kinds={"kafka"}, in_ranges=True)
     def bronze(
         context: dg.AssetExecutionContext,
         config: BronzeConfig,
         lake: LakeResource,
         kafka: KafkaResource,
         duckdb: DuckDBResource,
-    ) -> Result:
-        opened, settings, day = lake.open(), kafka.settings(), day_of(context.partition_key)
-        before = head_sequence(opened.table(name))
-        drained = drain(opened, settings, exchange, kind)
-        offsets = {str(p): o for p, o in sorted(drained.offsets.items())}
-        more = {"epoch": drained.epoch, "offsets": dg.MetadataValue.json(offsets)}
-        if not is_tick(context):
-            engine = engine_for(opened, duckdb)
-            more |= put_right(opened, engine, settings, exchange, kind, day, config.mode)
-        table = opened.table(name)
-        changed, figures = head_sequence(table) > before, drained.result.figures
-        result = StepResult.of(table, before=before, changed=changed, figures=figures)
-        return told(opened, result, day, more)
+    ) -> Results:
+        opened, settings = lake.open(), kafka.settings()
+
+        def of_day(day: date) -> Result:
+            before = head_sequence(opened.table(name))
+            drained = drain(opened, settings, exchange, kind)
+            offsets = {str(p): o for p, o in sorted(drained.offsets.items())}
+            more = {"epoch": drained.epoch, "offsets": dg.MetadataValue.json(offsets)}
+            if not is_tick(context):
+                engine = engine_for(opened, duckdb)
+                more |= put_right(opened, engine, settings, exchange, kind, day, config.mode)
+            table = opened.table(name)
+            changed, figures = head_sequence(table) > before, drained.result.figures
+            result = StepResult.of(table, before=before, changed=changed, figures=figures)
+            return told(opened, result, day, more)
+
+        yield from each_day(context, of_day)
 
     return bronze
 

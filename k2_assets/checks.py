@@ -5,9 +5,9 @@ its whole day.
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
 
@@ -18,9 +18,10 @@ import pyarrow as pa
 from dagster_duckdb import DuckDBResource
 from pandera.errors import SchemaErrors
 
-from k2_assets.days import DAYS, day_of
+from k2_assets.days import DAYS
+from k2_assets.ranges import days_of, failure, tried
 from k2_assets.resources import LakeResource, engine_for
-from k2_assets.tables import MODE_TAG, PARTITION_TAG, TICK, asset_key
+from k2_assets.tables import MODE_TAG, TICK, asset_key
 from k2_lake.catalog import Lake
 from k2_lake.engine import Engine
 from k2_lake.quality.audit import (
@@ -52,28 +53,66 @@ class Check:
     audit: Audit
 
 
+def check_step(table: str) -> str:
+    """The name of the step that runs a table's checks."""
+    return f"check_{table.replace('.', '_')}"
+
+
 def table_checks(table: str, checks: Iterable[Check]) -> dg.AssetChecksDefinition:
     """One step that runs all checks of a table, each blocking what is downstream in the run."""
     by_name = {c.name: c for c in checks}
     specs = [_spec(table, c) for c in by_name.values()]
 
-    @dg.multi_asset_check(name=f"check_{table.replace('.', '_')}", specs=specs)
+    @dg.multi_asset_check(name=check_step(table), specs=specs)
     def run(
         context: dg.AssetCheckExecutionContext, lake: LakeResource, duckdb: DuckDBResource
-    ) -> Iterable[dg.AssetCheckResult]:
+    ) -> Iterable[dg.AssetCheckResult | dg.AssetCheckEvaluation | dg.Output[None]]:
         opened = lake.open()
         engine = engine_for(opened, duckdb)
-        scope = _scope(context, table)
-        for name, check in by_name.items():
-            verdict = check.audit(opened, engine, scope)
+
+        def of_day(day: date) -> Iterator[tuple[str, Verdict]]:
+            scope = _scope(context, table, day)
+            for name, check in by_name.items():
+                yield name, check.audit(opened, engine, scope)
+
+        # Checks that are started alone, from the asset's page, may come without a day.
+        days = days_of(context.run.tags) or [datetime.now(UTC).date()]
+        if len(days) > 1:
+            yield from _of_range(table, days, lambda day: dict(of_day(day)))
+            yield from (dg.Output(None, spec.get_python_identifier()) for spec in specs)
+            return
+        for name, verdict in of_day(days[0]):
             yield dg.AssetCheckResult(
                 passed=verdict.agrees,
                 check_name=name,
                 asset_key=asset_key(table),
-                metadata={"day": scope.day.isoformat(), **verdict.figures},
+                metadata=_metadata(days[0], verdict),
             )
 
     return run
+
+
+def _of_range(
+    table: str, days: list[date], of_day: Callable[[date], Mapping[str, Verdict]]
+) -> Iterator[dg.AssetCheckEvaluation]:
+    """The verdicts on each day of one run: what tells of one day alone cannot name which."""
+    done, failed = tried(days, of_day)
+    for day, verdicts in done.items():
+        for name, verdict in verdicts.items():
+            yield dg.AssetCheckEvaluation(
+                passed=verdict.agrees,
+                check_name=name,
+                asset_key=asset_key(table),
+                metadata=_metadata(day, verdict),
+                blocking=True,
+                partition=day.isoformat(),
+            )
+    if failed:
+        raise failure(failed, len(days))
+
+
+def _metadata(day: date, verdict: Verdict) -> dict[str, int | str]:
+    return {"day": day.isoformat(), **verdict.figures}
 
 
 def _spec(table: str, check: Check) -> dg.AssetCheckSpec:
@@ -113,10 +152,7 @@ def failures(schema: pandera.DataFrameSchema, rows: pa.Table) -> list[str]:
     return []
 
 
-def _scope(context: dg.AssetCheckExecutionContext, table: str) -> Scope:
-    # Checks that are started alone, from the asset's page, may come without a day.
-    named = context.run.tags.get(PARTITION_TAG)
-    day = datetime.now(UTC).date() if named is None else day_of(named)
+def _scope(context: dg.AssetCheckExecutionContext, table: str, day: date) -> Scope:
     if context.run.tags.get(MODE_TAG) != TICK:
         return Scope(table, day, None)
     event = context.instance.get_latest_materialization_event(asset_key(table))

@@ -1,12 +1,13 @@
 """The gaps asset: what is missing in gold trades, and a check that warns and stops nothing."""
 
 from collections import Counter
+from datetime import date
 
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 from pyiceberg.expressions import EqualTo
 
-from k2_assets.days import day_of
+from k2_assets.ranges import Results, each_day
 from k2_assets.resources import LakeResource, engine_for
 from k2_assets.tables import Result, asset_key, is_tick, table_asset, told
 from k2_lake.quality.gap_ledger import Cause, Gap, State
@@ -16,18 +17,22 @@ from k2_lake.tables import GAPS_TABLE, TRADES_TABLE
 SHOWN = 20
 
 
-@table_asset(GAPS_TABLE, deps=[TRADES_TABLE], after_others=True)
-def gaps(context: dg.AssetExecutionContext, lake: LakeResource, duckdb: DuckDBResource) -> Result:
+@table_asset(GAPS_TABLE, deps=[TRADES_TABLE], after_others=True, in_ranges=True)
+def gaps(context: dg.AssetExecutionContext, lake: LakeResource, duckdb: DuckDBResource) -> Results:
     """A tick looks around the new trades; a run from the page looks at all trades of the day."""
-    opened, day = lake.open(), day_of(context.partition_key)
+    opened = lake.open()
     engine = engine_for(opened, duckdb)
-    result = find_gaps(opened, engine, day, recompute=not is_tick(context))
-    still_open = open_gaps(recorded_gaps(opened, engine, EqualTo("state", State.OPEN.value)))
-    missing: Counter[str] = Counter()
-    for gap in still_open:
-        missing[gap.exchange] += gap.missing
-    more = {"open": len(still_open), "missing_trades": dg.MetadataValue.json(dict(missing))}
-    return told(opened, result, day, more)
+
+    def of_day(day: date) -> Result:
+        result = find_gaps(opened, engine, day, recompute=not is_tick(context))
+        still_open = open_gaps(recorded_gaps(opened, engine, EqualTo("state", State.OPEN.value)))
+        missing: Counter[str] = Counter()
+        for gap in still_open:
+            missing[gap.exchange] += gap.missing
+        more = {"open": len(still_open), "missing_trades": dg.MetadataValue.json(dict(missing))}
+        return told(opened, result, day, more)
+
+    yield from each_day(context, of_day)
 
 
 @dg.asset_check(

@@ -1,9 +1,11 @@
 """Candle assets: 1m from gold trades, each coarser timeframe from the next finer one."""
 
+from datetime import date
+
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
-from k2_assets.days import day_of
+from k2_assets.ranges import Results, each_day
 from k2_assets.resources import LakeResource, engine_for
 from k2_assets.tables import Result, is_tick, table_asset, told
 from k2_lake.candles import build_candles
@@ -19,15 +21,19 @@ def candle_asset(frame: Timeframe) -> dg.AssetsDefinition:
     """
     source = TRADES_TABLE if frame.source is None else candle_name(frame.source)
 
-    @table_asset(candle_name(frame.name), deps=[source])
+    @table_asset(candle_name(frame.name), deps=[source], in_ranges=True)
     def candles(
         context: dg.AssetExecutionContext, lake: LakeResource, duckdb: DuckDBResource
-    ) -> Result:
-        opened, day = lake.open(), day_of(context.partition_key)
-        result = build_candles(
-            opened, engine_for(opened, duckdb), frame.name, day, recompute=not is_tick(context)
-        )
-        return told(opened, result, day, {"changed_windows": _named(result)})
+    ) -> Results:
+        opened = lake.open()
+        engine = engine_for(opened, duckdb)
+
+        def of_day(day: date) -> Result:
+            whole = not is_tick(context)
+            result = build_candles(opened, engine, frame.name, day, recompute=whole)
+            return told(opened, result, day, {"changed_windows": _named(result)})
+
+        yield from each_day(context, of_day)
 
     return candles
 

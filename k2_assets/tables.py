@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from k2_assets.days import DAYS
+from k2_assets.days import DAYS, backfill_policy
 from k2_lake.catalog import Lake
 from k2_lake.results import StepResult
 from k2_lake.scan import of_day, planned
@@ -59,32 +61,39 @@ def table_asset(
     partitions: dg.PartitionsDefinition[str] | None = DAYS,
     group: str | None = None,
     after_others: bool = False,
-) -> Callable[[Callable[..., Result]], dg.AssetsDefinition]:
+    in_ranges: bool = False,
+) -> Callable[[Callable[..., object]], dg.AssetsDefinition]:
     """The decorator that makes a step the asset of a table, with all that its definition tells.
 
     ``group`` is the table's namespace unless it is given. ``after_others``: of the steps that could
-    run next, it lets all others go first.
+    run next, it lets all others go first. ``in_ranges``: it is a step of ``each_day``, so that one
+    run may do several days, where the engine makes that worth it.
     """
     definition = table_def(table)
-    return dg.asset(
-        key=asset_key(table),
-        deps=[asset_key(d) for d in deps],
-        partitions_def=partitions,
-        group_name=group or definition.namespace,
-        kinds={"iceberg", "duckdb", *kinds},
-        owners=OWNERS,
-        description=(
-            f"{definition.doc}\n\n{definition.record.doc} One row per "
-            f"{', '.join(definition.record.key)}; partitioned by "
-            f"{', '.join(definition.partition_columns)}. {PARTITION_MEANS[definition.record.day]}"
-        ),
-        metadata={
-            "dagster/table_name": table,
-            "dagster/column_schema": column_schema(definition.schema),
-        },
-        pool=table,
-        op_tags={"dagster/priority": "-1"} if after_others else None,
-    )
+    with warnings.catch_warnings():
+        # Policies are beta in Dagster 1.13; without one Spark had a session to start for each day.
+        warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
+        return dg.asset(
+            key=asset_key(table),
+            deps=[asset_key(d) for d in deps],
+            partitions_def=partitions,
+            backfill_policy=backfill_policy(os.environ) if in_ranges else None,
+            group_name=group or definition.namespace,
+            kinds={"iceberg", "duckdb", *kinds},
+            owners=OWNERS,
+            description=(
+                f"{definition.doc}\n\n{definition.record.doc} One row per "
+                f"{', '.join(definition.record.key)}; partitioned by "
+                f"{', '.join(definition.partition_columns)}. "
+                f"{PARTITION_MEANS[definition.record.day]}"
+            ),
+            metadata={
+                "dagster/table_name": table,
+                "dagster/column_schema": column_schema(definition.schema),
+            },
+            pool=table,
+            op_tags={"dagster/priority": "-1"} if after_others else None,
+        )
 
 
 def column_schema(schema: pa.Schema) -> dg.TableSchema:

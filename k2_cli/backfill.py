@@ -41,7 +41,7 @@ def backfill(
         Path, typer.Option(envvar="K2_HOME", help="The folder whose tables are meant.")
     ] = DEFAULT_HOME,
 ) -> None:
-    """Compute days anew, each in a run of its own, and print what became of each.
+    """Compute days anew, a run for each (with Spark one for all), and print what became of each.
 
     Both days are included, as in Dagster's ranges. A day is a day of arrival for bronze and silver
     and a day of trading for gold and candles. Without --asset silver, gold, gaps and candles are

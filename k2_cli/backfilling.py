@@ -1,54 +1,38 @@
-"""Days computed anew in Dagster runs of this process: one run a day, a failed day fails alone."""
+"""Days computed anew in Dagster runs of this process, a failed day fails alone.
+
+With DuckDB each day is a run. With Spark days that follow one another are one run, layer by layer;
+what such a run could not bring to its end is done again day by day.
+"""
 
 from __future__ import annotations
 
 import os
-import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 
-from k2_assets.days import DAYS
+from k2_assets.days import DAYS, backfill_policy
 from k2_assets.definitions import definitions
 from k2_assets.jobs import JOBS_OF, made_from_bronze
-from k2_assets.tables import MODE_TAG, PARTITION_TAG, TICK, asset_key
-from k2_cli.chain import QUIET
+from k2_assets.ranges import days_of
+from k2_assets.tables import MODE_TAG, TICK, asset_key
+from k2_cli.backfill_runs import DayResult, Runs
 from k2_cli.home import environment, locked_home, prepare_dagster
 from k2_cli.instance import make_ready
 from k2_lake.catalog import LakeSettings
 from k2_lake.read_sql import existing_lake
-from k2_market.errors import CommitConflict, HomeInUse, UnknownName, UsageError
+from k2_market.errors import HomeInUse, UnknownName, UsageError
 from k2_market.kinds import Kind
 from k2_market.rules import EARLIEST_DAY
 from k2_sensors.touched_days import pending
 
 # Which backfill a run belongs to, and what that was asked to do.
 BACKFILL_TAG, ASKED_TAG = "k2/backfill", "k2/backfill_of"
-# A run of the platform that writes the same table at the same moment wins; the day is done again.
-ATTEMPTS = 3
-
 Shown = Callable[[str, int], None]
-
-
-@dataclass
-class DayResult:
-    """What became of a day: its figures by name, and why it failed, if it did.
-
-    ``followed`` marks a run that brought what was touched to gold and candles.
-    """
-
-    day: date
-    seconds: float = 0.0
-    figures: Counter[str] = field(default_factory=Counter)
-    failure: str | None = None
-    followed: bool = False
 
 
 def day_range(first: date, last: date) -> list[date]:
@@ -80,10 +64,13 @@ def backfill_home(
             tags[BACKFILL_TAG] = next(iter(done.values()))
         left = [day for day in days if day.isoformat() not in done]
         job = defs.resolve_implicit_global_asset_job_def()
-        results = []
-        for number, day in enumerate(left):
-            shown(f"{day}: {len(chosen)} tables", len(days) - len(left) + number)
-            results.append(_run(instance, job, day, tags, chosen))
+        runs = Runs(instance, job, tags, chosen)
+        results: list[DayResult] = []
+        for group in run_groups(left):
+            named = f"{group[0]}" if len(group) == 1 else f"{group[0]} to {group[-1]}"
+            shown(f"{named}: {len(chosen)} tables", len(days) - len(left) + len(results))
+            several = len(group) > 1
+            results += runs.of_range(group) if several else [runs.of_day(group[0])]
         if alone:
             failed = {result.day for result in results if result.failure}
             results += _followed(defs, instance, where, tags, failed, shown)
@@ -125,7 +112,19 @@ def _done(instance: dg.DagsterInstance, asked: str) -> dict[str, str]:
         return {}
     tags = {ASKED_TAG: asked, BACKFILL_TAG: newest[0].tags[BACKFILL_TAG]}
     runs = instance.get_runs(dg.RunsFilter(tags=tags, statuses=[dg.DagsterRunStatus.SUCCESS]))
-    return {run.tags[PARTITION_TAG]: tags[BACKFILL_TAG] for run in runs}
+    return {day.isoformat(): tags[BACKFILL_TAG] for run in runs for day in days_of(run.tags)}
+
+
+def run_groups(days: Sequence[date]) -> list[list[date]]:
+    """The days that one run shall do."""
+    if backfill_policy(os.environ) is None:
+        return [[day] for day in days]
+    groups: list[list[date]] = []
+    for day in days:
+        if not groups or day - groups[-1][-1] > timedelta(days=1):
+            groups.append([])
+        groups[-1].append(day)
+    return groups
 
 
 def _followed(
@@ -145,70 +144,7 @@ def _followed(
             shown(f"{day}: what was touched follows", -1)
             job = defs.resolve_job_def(JOBS_OF[kind].day)
             ticking = {BACKFILL_TAG: tags[BACKFILL_TAG], MODE_TAG: TICK}
-            result = _run(instance, job, day, ticking, None)
+            result = Runs(instance, job, ticking).of_day(day)
             result.followed = True
             results.append(result)
     return results
-
-
-def _run(
-    instance: dg.DagsterInstance,
-    job: dg.JobDefinition,
-    day: date,
-    tags: dict[str, str],
-    chosen: Sequence[dg.AssetKey] | None,
-) -> DayResult:
-    """One run of a day, done again where another run's commit came first."""
-    told = DayResult(day)
-    started = time.monotonic()
-    for attempt in range(1, ATTEMPTS + 1):
-        result = job.execute_in_process(
-            instance=instance,
-            asset_selection=chosen,
-            partition_key=day.isoformat(),
-            tags=tags,
-            run_config=QUIET,
-            raise_on_error=False,
-        )
-        if result.success or not _lost_a_race(result) or attempt == ATTEMPTS:
-            break
-    told.seconds = time.monotonic() - started
-    told.figures = _figures(result)
-    told.failure = None if result.success else _failure(result)
-    return told
-
-
-def _figures(result: dg.ExecuteInProcessResult) -> Counter[str]:
-    """The run's figures, summed over the tables of a layer: ``silver rejected``, ``gold rows``."""
-    found: Counter[str] = Counter()
-    for event in result.get_asset_materialization_events():
-        layer, table = event.materialization.asset_key.path
-        found["tables"] += 1
-        for name, value in event.materialization.metadata.items():
-            if isinstance(value, dg.IntMetadataValue) and value.value is not None:
-                found[f"{'candles' if 'ohlcv' in table else layer} {name}"] += value.value
-    for evaluation in result.get_asset_check_evaluations():
-        found["checks passed" if evaluation.passed else "checks failed"] += 1
-    return found
-
-
-def _lost_a_race(result: dg.ExecuteInProcessResult) -> bool:
-    return any(error.cls_name == CommitConflict.__name__ for error in _errors(result))
-
-
-def _failure(result: dg.ExecuteInProcessResult) -> str:
-    """What failed, for people: the steps' own messages, or the checks that blocked."""
-    for error in _errors(result):
-        return str(error.message).strip().split(": ", 1)[-1]
-    failed = [
-        f"{'.'.join(e.asset_key.path)} {e.check_name}"
-        for e in result.get_asset_check_evaluations()
-        if not e.passed and e.severity is dg.AssetCheckSeverity.ERROR
-    ]
-    return f"checks failed: {', '.join(failed)}" if failed else f"see run {result.run_id}"
-
-
-def _errors(result: dg.ExecuteInProcessResult) -> list[Any]:
-    """What every step that failed had raised: the cause that Dagster's own error names."""
-    errors = [event.step_failure_data.error for event in result.get_step_failure_events()]
-    return [error.cause or error for error in errors if error is not None]

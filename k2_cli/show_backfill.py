@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from k2_cli.backfilling import DayResult
+from k2_cli.backfill_runs import DayResult
 from k2_cli.show import STANDARD_ERROR, STANDARD_OUTPUT
 
 # Title and the figure that a run tells; a column stands only where some day has the figure.

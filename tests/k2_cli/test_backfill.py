@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -11,8 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from k2_assets.jobs import made_from_bronze
+from k2_assets.ranges import days_of
 from k2_assets.tables import PARTITION_TAG
-from k2_cli.backfilling import ASKED_TAG, day_range
+from k2_cli.backfilling import ASKED_TAG, day_range, run_groups
 from k2_cli.home import environment, locked_home
 from k2_cli.main import app
 from k2_lake.commit import commit
@@ -56,6 +57,12 @@ def run(home: Path, *arguments: str) -> tuple[int, str, str]:
     return done.exit_code, done.stdout, done.stderr
 
 
+def _in_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with Spark."""
+    policy = dg.BackfillPolicy.single_run()
+    monkeypatch.setattr("k2_cli.backfilling.backfill_policy", lambda _: policy)
+
+
 def forget(driver: LakeDriver, table: str, day: int) -> None:
     """The rows of a trade day are gone, as by no commit of K2."""
     definition, opened = TABLES[table], driver.lake.table(table)
@@ -65,7 +72,12 @@ def forget(driver: LakeDriver, table: str, day: int) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_a_failed_day_fails_alone_and_resume_does_only_that_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_one_run", [False, True])
+def test_a_failed_day_fails_alone_and_resume_does_only_that_one(
+    tmp_path: Path, in_one_run: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if in_one_run:
+        _in_one_run(monkeypatch)
     driver = three_days(tmp_path)
     sound = driver.rows(DAILY)
     for day in range(3):
@@ -100,10 +112,41 @@ def test_a_failed_day_fails_alone_and_resume_does_only_that_one(tmp_path: Path) 
     with dg.DagsterInstance.get() as instance:
         runs = instance.get_runs()
         assert {r.tags[ASKED_TAG] for r in runs} == {f"{days[0]}...{days[2]} {DAILY}"}
-        found = sorted((r.tags[PARTITION_TAG], r.status.value) for r in runs)
+        together = [r for r in runs if PARTITION_TAG not in r.tags]
+        assert [(days_of(r.tags), r.status.value) for r in together] == [
+            ([date.fromisoformat(d) for d in days], "FAILURE")
+        ][: int(in_one_run)]
+        found = sorted((r.tags[PARTITION_TAG], r.status.value) for r in runs if r not in together)
         assert found == sorted([*((d, "SUCCESS") for d in days), (days[1], "FAILURE")])
         partitions = instance.get_materialized_partitions(dg.AssetKey(DAILY.split(".")))
         assert partitions == set(days)
+
+
+@pytest.mark.timeout(300)
+def test_days_in_one_run_are_told_one_by_one_and_a_hole_parts_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = three_days(tmp_path)
+    days = [DAY0.date() + timedelta(days=n) for n in range(3)]
+    assert [len(group) for group in run_groups([days[0], days[2]])] == [1, 1]
+    _in_one_run(monkeypatch)
+    assert run_groups(days) == [days]
+    assert run_groups([days[0], days[2]]) == [days[:1], days[2:]]
+    sound = driver.rows(DAILY)
+    forget(driver, DAILY, 1)
+    tables = ("--asset", HOURLY, "--asset", DAILY)
+    code, told, _ = run(tmp_path, "--from", f"{days[0]}", "--to", f"{days[2]}", *tables)
+    lines = [line.split() for line in told.splitlines() if line.startswith("│ 20")]
+    # Two candles a day, of which the one that was forgotten has changed; four checks.
+    assert [[*line[1:9:2], line[-2]] for line in lines] == [
+        [f"{day}", "2", str(int(day == days[1])), "4", "done"] for day in days
+    ]
+    assert (code, driver.rows(DAILY)) == (0, sound)
+    os.environ.update(environment(tmp_path))
+    with dg.DagsterInstance.get() as instance:
+        assert [days_of(r.tags) for r in instance.get_runs()] == [days]
+    asked = ("--from", f"{days[0]}", "--to", f"{days[2]}", *tables, "--resume")
+    assert "every day of the range is done" in run(tmp_path, *asked)[1]
 
 
 @pytest.mark.timeout(300)

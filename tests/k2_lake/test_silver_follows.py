@@ -170,11 +170,12 @@ def _replace_contents(driver: LakeDriver, days: list[date], contents: list[bytes
 @pytest.mark.timeout(300)
 # Shrinking takes minutes, and a history of ten events is read as it is.
 @settings(max_examples=12, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
-@given(st.lists(events, min_size=3, max_size=10))
+@given(st.lists(events, min_size=3, max_size=10), st.sampled_from([1, silver.FRAMES_PER_COMMIT]))
 def test_silver_is_the_parse_of_bronze_after_any_appends_replacements_rollbacks_and_kills(
-    history: list[tuple[Any, ...]],
+    history: list[tuple[Any, ...]], in_memory: int
 ) -> None:
-    with TemporaryDirectory() as home:
+    at_once = patch.object(silver, "FRAMES_PER_COMMIT", in_memory)
+    with TemporaryDirectory() as home, at_once:
         driver = LakeDriver(Path(home))
         for event in history:
             happen(driver, event)
