@@ -49,7 +49,7 @@ def each_day(context: dg.AssetExecutionContext, step: Callable[[date], Result]) 
         return
     # Else Dagster would end the run of a month after half an hour.
     longest = {MAX_RUNTIME_TAG: str(LONGEST_S * len(days))}
-    context.instance.add_run_tags(context.run_id, longest)
+    context.instance.add_run_tags(context.run.run_id, longest)
     done, failed = tried(days, step)
     for day, result in done.items():
         if failed:

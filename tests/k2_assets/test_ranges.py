@@ -18,6 +18,7 @@ from k2_assets.ranges import days_of, range_tags
 from k2_assets.tables import PARTITION_TAG, asset_key
 from k2_lake.locations import local_path
 from k2_lake.scan import of_day, planned
+from k2_lake.silver import refine
 from k2_lake.spark.settings import SparkSettings
 from k2_lake.tables import REJECTED_TABLE, TRADES_TABLE, bronze_name, candle_name
 from k2_market.errors import UnknownName
@@ -25,7 +26,7 @@ from k2_market.kinds import Kind
 from k2_market.records import RAW_FRAME
 from tests.frames import ARRIVAL, DAY0, Print, frame_table
 from tests.graphs import graph
-from tests.lakes import LakeDriver
+from tests.lakes import LakeDriver, parser
 
 DAY = 86_400_000
 SILVER = "silver.binance_trades"
@@ -33,7 +34,7 @@ ARRIVED = [ARRIVAL.date() + timedelta(days=n) for n in range(3)]
 TRADED = [DAY0.date() + timedelta(days=n) for n in range(3)]
 BACKFILLS = [
     (ARRIVED, [SILVER, REJECTED_TABLE]),
-    (TRADED, [TRADES_TABLE, "gold.gaps", candle_name("1m"), candle_name("5m")]),
+    (TRADED[:2], [TRADES_TABLE, candle_name("1m")]),
 ]
 BROKEN = b'{"stream":"btcusdt@trade","data":{"e":"trade"'
 # They count commits, of which a lake has more the more often it was computed.
@@ -41,14 +42,14 @@ OF_THE_COMMIT = {"snapshot_id", "sequence_before"}
 
 
 def three_days(home: Path) -> LakeDriver:
-    """Trades and a broken frame of three days, each arrived on a day of its own."""
+    """Trades and a broken frame of three days, each arrived on a day of its own, in silver."""
     driver = LakeDriver(home)
     for n in range(3):
         prints = [Print(10 * n + i, n * DAY + i * 60_000, "10", "1") for i in range(n + 2)]
         payloads = [*((p.binance(), p.received_us) for p in prints), (BROKEN, 1)]
         arrived = ARRIVAL + timedelta(days=n)
         driver.receive_frames(frame_table(payloads, driver.next_offset(), arrived=arrived))
-        driver.tick()
+    refine(driver.lake, driver.engine, "binance", Kind.TRADES, parser())
     return driver
 
 
@@ -105,13 +106,15 @@ def test_each_day_of_a_range_is_told_as_a_run_of_that_day_alone_tells_it(
 ) -> None:
     homes = tmp_path / "alone", tmp_path / "together"
     drivers = [three_days(home) for home in homes]
-    expected = [alone(homes[0], instance, days, tables) for days, tables in BACKFILLS]
+    # Of what Spark makes other tests compare the rows; a range of one table shows the telling.
+    backfills = BACKFILLS if engine == "duckdb" else [(ARRIVED, [SILVER])]
+    expected = [alone(homes[0], instance, days, tables) for days, tables in backfills]
     if engine == "spark":
         settings: SparkSettings = request.getfixturevalue("spark_settings")
         for name, value in {"ENGINE": engine, "SPARK_MASTER": settings.master}.items():
             monkeypatch.setenv(f"K2_{name}", value)
         monkeypatch.setenv("K2_SPARK_JARS", str(settings.jars))
-    for (days, tables), single in zip(BACKFILLS, expected, strict=True):
+    for (days, tables), single in zip(backfills, expected, strict=True):
         result = run(homes[1], instance, tables, range_tags(days))
         assert result.success
         assert told([result]) == single
@@ -122,7 +125,7 @@ def test_each_day_of_a_range_is_told_as_a_run_of_that_day_alone_tells_it(
         for table in tables:
             assert {(asset_key(table), f"{day}") for day in days} <= single.keys()
             assert instance.get_materialized_partitions(asset_key(table)) == set(map(str, days))
-    assert drivers[0].everything() == drivers[1].everything()
+            assert drivers[0].rows(table) == drivers[1].rows(table)
 
 
 @pytest.mark.timeout(300)
