@@ -37,6 +37,27 @@ def bronze_asset(exchange: str, kind: Kind) -> dg.AssetsDefinition:
     """
     name = bronze_name(exchange, kind)
 
+    def of_day(
+        day: date,
+        context: dg.AssetExecutionContext,
+        config: BronzeConfig,
+        lake: LakeResource,
+        kafka: KafkaResource,
+        duckdb: DuckDBResource,
+    ) -> Result:
+        opened, settings = lake.open(), kafka.settings()
+        before = head_sequence(opened.table(name))
+        drained = drain(opened, settings, exchange, kind)
+        offsets = {str(p): o for p, o in sorted(drained.offsets.items())}
+        more = {"epoch": drained.epoch, "offsets": dg.MetadataValue.json(offsets)}
+        if not is_tick(context):
+            engine = engine_for(opened, duckdb)
+            more |= put_right(opened, engine, settings, exchange, kind, day, config.mode)
+        table = opened.table(name)
+        changed, figures = head_sequence(table) > before, drained.result.figures
+        result = StepResult.of(table, before=before, changed=changed, figures=figures)
+        return told(opened, result, day, more)
+
     @table_asset(name, kinds={"kafka"}, in_ranges=True)
     def bronze(
         context: dg.AssetExecutionContext,
@@ -45,22 +66,7 @@ def bronze_asset(exchange: str, kind: Kind) -> dg.AssetsDefinition:
         kafka: KafkaResource,
         duckdb: DuckDBResource,
     ) -> Results:
-        opened, settings = lake.open(), kafka.settings()
-
-        def of_day(day: date) -> Result:
-            before = head_sequence(opened.table(name))
-            drained = drain(opened, settings, exchange, kind)
-            offsets = {str(p): o for p, o in sorted(drained.offsets.items())}
-            more = {"epoch": drained.epoch, "offsets": dg.MetadataValue.json(offsets)}
-            if not is_tick(context):
-                engine = engine_for(opened, duckdb)
-                more |= put_right(opened, engine, settings, exchange, kind, day, config.mode)
-            table = opened.table(name)
-            changed, figures = head_sequence(table) > before, drained.result.figures
-            result = StepResult.of(table, before=before, changed=changed, figures=figures)
-            return told(opened, result, day, more)
-
-        yield from each_day(context, of_day)
+        yield from each_day(context, lambda d: of_day(d, context, config, lake, kafka, duckdb))
 
     return bronze
 
