@@ -46,8 +46,11 @@ class Held(Protocol):
         """How many there are."""
         ...
 
-    def distinct(self, key: Sequence[str]) -> int:
-        """How many there are with each key counted once."""
+    def once(self, engine: Engine, sql: str, key: Sequence[str], schema: pa.Schema) -> Held:
+        """The rows where no key is there twice; else also what ``sql`` makes of those that are.
+
+        They are its ``incoming``: with others beside them, if that is no dearer.
+        """
         ...
 
     def beginning(self, column: str, prefix: str) -> int:

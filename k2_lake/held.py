@@ -34,9 +34,12 @@ class InMemory:
         """See ``Held``."""
         return self.held.num_rows
 
-    def distinct(self, key: Sequence[str]) -> int:
+    def once(self, engine: Engine, sql: str, key: Sequence[str], schema: pa.Schema) -> InMemory:
         """See ``Held``."""
-        return self.held.select(list(key)).group_by(list(key)).aggregate([]).num_rows
+        # A window over all rows costs more than all else here, and repeats are rare.
+        keys = self.held.select(list(key)).group_by(list(key)).aggregate([])
+        repeated = keys.num_rows < self.rows
+        return self.then(engine, sql, {"incoming": self}, schema) if repeated else self
 
     def beginning(self, column: str, prefix: str) -> int:
         """See ``Held``."""

@@ -43,12 +43,9 @@ def _order(kind: Kind) -> list[str]:
 
 def _each_once(engine: Engine, kind: Kind, rows: Held) -> Held:
     """The rows without repeats, and without trades for which others stand."""
-    schema = kind.record.schema
-    # A window over all rows costs more than all else here, and repeats are rare.
-    if rows.distinct(kind.record.key) < rows.rows:
-        dedupe = statement_for("dedupe", kind, "ranked")
-        rows = rows.then(engine, dedupe, {"incoming": rows}, schema)
-    return without_overlaps(engine, rows, schema) if kind is Kind.TRADES else rows
+    record = kind.record
+    rows = rows.once(engine, statement_for("dedupe", kind, "ranked"), record.key, record.schema)
+    return without_overlaps(engine, rows, record.schema) if kind is Kind.TRADES else rows
 
 
 def _columns(kind: Kind, alias: str) -> str:

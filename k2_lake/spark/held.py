@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pyarrow as pa
 from pyiceberg.manifest import DataFile
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from k2_lake.engine import Engine, Held, Input
+
+_HASH = "k2_hash"
+# So many hashes of repeated keys, 16 bytes each, a worker holds beside what it works on.
+_SENT_TO_ALL = 4_000_000
 
 
 class OnWorkers:
@@ -54,10 +58,28 @@ class OnWorkers:
         with self._acting():
             return int(self.frame.count())
 
-    def distinct(self, key: Sequence[str]) -> int:
-        """See ``Held``."""
+    def once(self, engine: Engine, sql: str, key: Sequence[str], schema: pa.Schema) -> Held:
+        """See ``Held``. Only what may be a repeat is shuffled for it: a few rows of many.
+
+        Keys are compared by their hashes first, so a row may be among them that is none.
+        """
+        from pyspark.sql.functions import broadcast, xxhash64
+
+        hashed = self.frame.withColumn(_HASH, xxhash64(*key))
+        counted = hashed.groupBy(_HASH).count()
+        several = counted.where("count > 1").select(_HASH).persist()
         with self._acting():
-            return int(self.frame.select(*key).distinct().count())
+            found = int(several.count())
+        if not found:
+            several.unpersist()
+            return self
+        beside = broadcast(several) if found <= _SENT_TO_ALL else several
+        again = self._like(hashed.join(beside, _HASH, "left_semi").drop(_HASH))
+        made = cast("OnWorkers", engine.held(sql, {"incoming": again}, schema))
+        alone = hashed.join(beside, _HASH, "left_anti").drop(_HASH)
+        once = self._like(alone.unionByName(made.frame))
+        weakref.finalize(once, several.unpersist).atexit = False
+        return once
 
     def beginning(self, column: str, prefix: str) -> int:
         """See ``Held``."""
@@ -75,7 +97,7 @@ class OnWorkers:
 
         Those of a worker that is lost are made again.
         """
-        kept = OnWorkers(self.frame.persist(), self.files, self.most, self._acting, self._store)
+        kept = self._like(self.frame.persist())
         weakref.finalize(kept, kept.frame.unpersist).atexit = False
         return kept
 
@@ -95,3 +117,7 @@ class OnWorkers:
             )
         outputs.adopt(files)
         return files
+
+    def _like(self, frame: DataFrame) -> OnWorkers:
+        """Other rows that are made of the same files."""
+        return OnWorkers(frame, self.files, self.most, self._acting, self._store)
