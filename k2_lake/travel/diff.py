@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-import pyarrow as pa
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
 from k2_lake.engine import Engine, statement
 from k2_lake.scan import Files, planned
 from k2_lake.tables import TableDef, name_of, table_def
+from k2_lake.travel.maps import as_it_was, comparable
 
 ADDED, REMOVED, CHANGED = "added", "removed", "changed"
 
@@ -125,14 +125,13 @@ def _difference(definition: TableDef, row: Mapping[str, Any]) -> Difference:
 
 def _differing(definition: TableDef, day: str) -> str:
     keys, schema = identity(definition, day), definition.record.schema
-    maps = {f.name for f in schema if pa.types.is_map(f.type)}
     sides = [
-        f"{f'map_from_entries({at}.{c})' if c in maps else f'{at}.{c}'} as {side}_{c}"
+        f"{as_it_was(field, at)} as {side}_{field.name}"
         for at, side in (("b", "before"), ("a", "after"))
-        for c in schema.names
+        for field in schema
     ]
     return statement("diff").format(
-        columns=", ".join(f"map_entries({c}) as {c}" if c in maps else c for c in schema.names),
+        columns=comparable(schema),
         keys=", ".join(keys),
         same=" and ".join(f"b.{k} = a.{k}" for k in keys),
         either=", ".join(f"coalesce(b.{k}, a.{k}) as {k}" for k in keys),

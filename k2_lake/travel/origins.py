@@ -17,11 +17,12 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
-from k2_lake.engine import Engine
+from k2_lake.engine import Engine, Input
 from k2_lake.history import MODE
-from k2_lake.scan import planned
+from k2_lake.scan import Files, planned
 from k2_lake.tables import name_of, table_def
 from k2_lake.travel.as_of import committed_at
+from k2_lake.travel.maps import as_it_was, comparable
 
 
 @dataclass(frozen=True)
@@ -109,16 +110,20 @@ def _only_added(snapshot: Snapshot) -> bool:
     return int(summary.get("deleted-data-files", 0)) == 0
 
 
-def _held(engine: Engine, files: object, wanted: pa.Table) -> pa.Table:
-    columns = ", ".join(wanted.column_names)
-    sql = f"select {columns} from held intersect select {columns} from wanted"
-    return engine.query(sql, {"held": files, "wanted": wanted}, wanted.schema)  # type: ignore[dict-item]
+def _held(engine: Engine, files: Files, wanted: pa.Table) -> pa.Table:
+    return _compared(engine, wanted, "intersect", files)
 
 
 def _without(engine: Engine, rows: pa.Table, others: pa.Table) -> pa.Table:
-    columns = ", ".join(rows.column_names)
-    sql = f"select {columns} from rows_ except select {columns} from others"
-    return engine.query(sql, {"rows_": rows, "others": others}, rows.schema)
+    return _compared(engine, rows, "except", others)
+
+
+def _compared(engine: Engine, rows: pa.Table, how: str, others: Input) -> pa.Table:
+    columns = comparable(rows.schema)
+    kept = ", ".join(f"{as_it_was(field, 't')} as {field.name}" for field in rows.schema)
+    both = f"select {columns} from ours {how} select {columns} from others"
+    inputs: dict[str, Input] = {"ours": rows, "others": others}
+    return engine.query(f"select {kept} from ({both}) t", inputs, rows.schema)
 
 
 def _added_by(table: Table, at: Snapshot, files: Iterable[DataFile]) -> dict[str, _Added]:
