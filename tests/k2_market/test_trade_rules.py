@@ -47,6 +47,7 @@ BREAKING: dict[str, dict[str, Any]] = {
     "missing_trade_id": {"trade_id": ""},
     "price_not_positive": {"price": Decimal(0)},
     "quantity_not_positive": {"quantity": Decimal("-0.00000001")},
+    "notional_too_large": {"price": Decimal(9999999999), "quantity": Decimal(100000001)},
     "unknown_side": {"side": "hold"},
     "time_too_early": {"timestamp": EARLIEST - timedelta(microseconds=1)},
     "time_in_future": {"timestamp": AT + timedelta(hours=1, microseconds=1)},
