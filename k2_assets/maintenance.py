@@ -73,18 +73,26 @@ def compaction(
     "Forgets old snapshots: the newest hundred stay, those of the last quarter of an hour, those "
     "with a tag, and all that another table has yet to follow.",
 )
-def expiry(context: dg.AssetExecutionContext, config: Upkeep, lake: LakeResource) -> Result:
-    """No file is deleted here."""
-    return _went_round(context, config, expiring(lake.open(), dry_run=config.dry_run))
+def expiry(
+    context: dg.AssetExecutionContext, config: Upkeep, lake: LakeResource, duckdb: DuckDBResource
+) -> Result:
+    """No file is deleted here, but with Iceberg's procedures such as ``gc`` might delete."""
+    opened = lake.open()
+    act = expiring(opened, engine_for(opened, duckdb), dry_run=config.dry_run)
+    return _went_round(context, config, act)
 
 
 @_step(
     "gc",
     "Deletes files that no kept snapshot reaches and that have lain there for three days.",
 )
-def gc(context: dg.AssetExecutionContext, config: Upkeep, lake: LakeResource) -> Result:
+def gc(
+    context: dg.AssetExecutionContext, config: Upkeep, lake: LakeResource, duckdb: DuckDBResource
+) -> Result:
     """Where a file that is needed is missing, nothing of that table is deleted."""
-    return _went_round(context, config, sweeping(lake.open(), dry_run=config.dry_run))
+    opened = lake.open()
+    act = sweeping(opened, engine_for(opened, duckdb), dry_run=config.dry_run)
+    return _went_round(context, config, act)
 
 
 def _went_round(context: dg.AssetExecutionContext, config: Upkeep, act: Act) -> Result:

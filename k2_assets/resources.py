@@ -10,7 +10,8 @@ from k2_feeds.kafka.broker import FOLDER, settings_here
 from k2_feeds.kafka.cluster import KafkaSettings
 from k2_lake.catalog import Lake, LakeSettings
 from k2_lake.duckdb_engine import DuckDBEngine
-from k2_lake.engine import Engine, engine_name
+from k2_lake.engine import Engine
+from k2_lake.engines import engine_of
 from k2_market.errors import BrokerUnavailable
 
 BROKER_FOLDER = FOLDER
@@ -56,12 +57,7 @@ def duckdb_engine(lake: Lake, resource: DuckDBResource) -> Engine:
 
 def engine_for(lake: Lake, resource: DuckDBResource) -> Engine:
     """The engine that K2_ENGINE names, duckdb or spark. Raises UnknownName for any other."""
-    if engine_name(os.environ) == "duckdb":
-        return duckdb_engine(lake, resource)
-    from k2_lake.spark.engine import SparkEngine
-    from k2_lake.spark.settings import SparkSettings
-
-    return SparkEngine(SparkSettings.from_environment(os.environ), lake)
+    return engine_of(lake, os.environ, resource.get_connection)
 
 
 def resources(home: str = "") -> dict[str, object]:

@@ -14,6 +14,7 @@ from k2_cli.home import DEFAULT_HOME
 
 if TYPE_CHECKING:
     from k2_lake.catalog import Lake
+    from k2_lake.engine import Engine
     from k2_lake.maintenance.rounds import Act, Round
 
 _Home = Annotated[Path, typer.Option(envvar="K2_HOME", help="The folder whose tables are meant.")]
@@ -43,14 +44,13 @@ def compact(home: _Home = DEFAULT_HOME, table: _Tables = None, dry_run: _DryRun 
 
     Example: k2 lake compact --table gold.trades --dry-run
     """
-    from k2_lake.duckdb_engine import DuckDBEngine
     from k2_lake.maintenance.rounds import compacting
 
     _round(
         home,
         table,
         "compaction",
-        lambda lake: compacting(lake, DuckDBEngine(io=lake.io), dry_run=dry_run),
+        lambda lake, engine: compacting(lake, engine, dry_run=dry_run),
     )
 
 
@@ -70,7 +70,12 @@ def expire(
     """
     from k2_lake.maintenance.rounds import expiring
 
-    _round(home, table, "expiry", lambda lake: expiring(lake, keep=keep, dry_run=dry_run))
+    _round(
+        home,
+        table,
+        "expiry",
+        lambda lake, engine: expiring(lake, engine, keep=keep, dry_run=dry_run),
+    )
 
 
 def gc(
@@ -92,20 +97,28 @@ def gc(
     from k2_lake.maintenance.rounds import sweeping
 
     grace = timedelta(days=days)
-    _round(home, table, "gc", lambda lake: sweeping(lake, grace=grace, dry_run=dry_run))
+    _round(
+        home,
+        table,
+        "gc",
+        lambda lake, engine: sweeping(lake, engine, grace=grace, dry_run=dry_run),
+    )
 
 
-def _round(home: Path, tables: list[str] | None, what: str, act: Callable[[Lake], Act]) -> None:
+def _round(
+    home: Path, tables: list[str] | None, what: str, act: Callable[[Lake, Engine], Act]
+) -> None:
     """Raises typer.Exit with 1 when a table could not be seen to."""
     from k2_cli.show import shown_progress
     from k2_lake.catalog import LakeSettings
+    from k2_lake.engines import engine_of
     from k2_lake.maintenance.rounds import Round, named
     from k2_lake.read_sql import existing_lake
 
     names = named(tables or [])
     lake, done = existing_lake(LakeSettings.from_environment(os.environ, home)), Round()
     with shown_progress() as shown:
-        for name in done.go(names, act(lake)):
+        for name in done.go(names, act(lake, engine_of(lake, os.environ))):
             shown.update(f"{what}: {name}")
     _show(done, what)
     if done.failed:

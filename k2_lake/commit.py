@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException, ValidationException
@@ -22,8 +22,9 @@ from pyiceberg.io import FileIO
 from pyiceberg.io.pyarrow import _dataframe_to_data_files
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table, Transaction
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
-from pyiceberg.table.update import AddSnapshotUpdate
+from pyiceberg.table.update import AddSnapshotUpdate, ValidatableTableRequirement
 
 from k2_lake.faults import FAULTS
 from k2_lake.history import (
@@ -48,6 +49,19 @@ R = TypeVar("R")
 ATTEMPTS = 8
 
 
+class _StillKept(ValidatableTableRequirement):
+    """None of these snapshots was expired in the meantime: their files may be gone."""
+
+    type: Literal["assert-k2-kept"] = "assert-k2-kept"
+    snapshot_ids: frozenset[int]
+
+    def validate(self, base_metadata: TableMetadata | None) -> None:  # type: ignore[override]
+        """See PyIceberg: asked at the moment of the commit, of the table as it is then."""
+        known = {s.snapshot_id for s in base_metadata.snapshots} if base_metadata else set()
+        if gone := self.snapshot_ids - known:
+            raise CommitFailedException(f"snapshot {min(gone)} was expired")
+
+
 def commit(
     table: Table,
     *,
@@ -55,6 +69,7 @@ def commit(
     add_files: Iterable[DataFile] = (),
     outputs: Outputs | None = None,
     remove: Iterable[DataFile] = (),
+    needs: Iterable[int] = (),
     mode: Mode,
     days: Iterable[date],
     sources: Mapping[str, Consumed] | None = None,
@@ -67,6 +82,7 @@ def commit(
     names whole files. Removing and adding is one snapshot, so no reader ever sees the day empty.
     ``add_files`` were written before, by ``written_files``; if the commit surely does not take
     place, they are removed where ``outputs`` knows of them, and else left alone.
+    ``needs``: snapshots that must not have been expired when it takes place.
     Progress that is not given, in ``sources`` or ``extra``, stays what it was.
     Raises CommitConflict when another writer was first, LakeUnavailable when the catalog or the
     store failed, FileBroken where a file of the table is: either all of it is visible or nothing.
@@ -87,6 +103,7 @@ def commit(
             for file in written:
                 producer.append_data_file(file)
         _in_order(transaction, table)
+        _require_kept(transaction, needs)
         transaction.commit_transaction()
     return lineage(table)[0]
 
@@ -159,6 +176,11 @@ def _require_declared(
         raise ValueError(f"{name_of(table)} is not declared to be made from {sorted(undeclared)}")
     if unknown := extra.keys() - PROGRESS - OF_A_COMMIT:
         raise ValueError(f"k2_lake.history does not say what {sorted(unknown)} tell of")
+
+
+def _require_kept(transaction: Transaction, snapshots: Iterable[int]) -> None:
+    kept: Any = _StillKept(snapshot_ids=frozenset(snapshots))
+    transaction._requirements += (kept,)
 
 
 def _in_order(transaction: Transaction, table: Table) -> None:

@@ -94,6 +94,9 @@ class DuckDBEngine:
         ordered = f"{sql} order by {', '.join(order)}" if order else sql
         return InMemory(self.query(ordered, inputs, schema))
 
+    def procedures(self) -> None:
+        """DuckDB has none."""
+
     def _database(self) -> duckdb.DuckDBPyConnection:
         if self._opened is None:
             stack = ExitStack()

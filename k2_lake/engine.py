@@ -7,6 +7,7 @@ than any one machine.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from typing import Protocol, TypeVar
@@ -119,6 +120,29 @@ class Engine(Protocol):
 
         In this process they stand in ``order``, or as the statement says; elsewhere they are
         ordered when they are written.
+        """
+        ...
+
+    def procedures(self) -> Procedures | None:
+        """Iceberg's own, where the engine has them and finds the tables in their catalog."""
+        ...
+
+
+class Procedures(Protocol):
+    """Iceberg's own maintenance of a table; the guards are those of ``k2_lake.maintenance``."""
+
+    def rewritten(self, table: Table, files: Files, order: Sequence[str]) -> list[DataFile]:
+        """The rows of these files in new ones, in that order; nobody sees them before a commit."""
+        ...
+
+    def expire(self, table: Table, snapshots: Sequence[int]) -> None:
+        """Remove these snapshots, none that has a name, and at once what only they reached."""
+        ...
+
+    def remove(self, table: Table, files: Mapping[str, datetime], before: datetime) -> set[str]:
+        """Delete those of these files that no snapshot reaches, and tell which.
+
+        They are given with the time of their last change; what changed since ``before`` stays.
         """
         ...
 

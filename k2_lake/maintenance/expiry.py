@@ -20,7 +20,9 @@ from pyiceberg.table.update import RemoveSnapshotsUpdate, ValidatableTableRequir
 
 from k2_lake.catalog import Lake
 from k2_lake.commit import committed, retry_conflicts
+from k2_lake.engine import Procedures
 from k2_lake.history import PROGRESS, lineage, snapshot_at
+from k2_lake.maintenance.garbage import GRACE, require_whole
 from k2_lake.maintenance.ledger import Begun, figures_of, record
 from k2_lake.maintenance.waiting import followers
 from k2_lake.read_sql import existing_table
@@ -56,12 +58,19 @@ class _StillNameless(ValidatableTableRequirement):
 
 
 def expire(
-    lake: Lake, name: str, *, keep: int = KEEP, young: timedelta = YOUNG, dry_run: bool = False
+    lake: Lake,
+    name: str,
+    *,
+    keep: int = KEEP,
+    young: timedelta = YOUNG,
+    dry_run: bool = False,
+    procedures: Procedures | None = None,
 ) -> Deed | None:
     """Forget the snapshots of a table that nobody needs; None if there are none.
 
     ``keep`` is how many of the newest stay, beside those younger than ``young``. What was done, or
-    with ``dry_run`` would be, goes on record. Raises UnknownName.
+    with ``dry_run`` would be, goes on record. Iceberg's ``procedures`` delete files at once, so
+    they get only what is as old as garbage must be. Raises UnknownName, and with them FileBroken.
     """
     table = existing_table(lake, name)
     if table is None:
@@ -71,7 +80,7 @@ def expire(
         return None
     before = figures_of(table)
     begun = Begun(name, Action.EXPIRE, before, dry_run=dry_run)
-    after = _without(before, len(ids)) if dry_run else _expire(lake, name, keep, young)
+    after = _without(before, len(ids)) if dry_run else _expire(lake, name, keep, young, procedures)
     deed = begun.done(after)
     record(lake, [deed])
     return deed
@@ -86,13 +95,26 @@ def expirable(lake: Lake, table: Table, keep: int, young: timedelta) -> list[int
 
 
 @retry_conflicts
-def _expire(lake: Lake, name: str, keep: int, young: timedelta) -> Figures:
+def _expire(
+    lake: Lake, name: str, keep: int, young: timedelta, procedures: Procedures | None
+) -> Figures:
     """The oldest first and some at a time: stopped anywhere, what is left is a sound lineage."""
     table = lake.table(name)
+    if procedures is not None and (aged := _aged(table, expirable(lake, table, keep, young))):
+        require_whole(table)
+        procedures.expire(table, aged)
+        table = lake.table(name)
     ids = expirable(lake, table, keep, young)
     for start in range(0, len(ids), AT_ONCE):
         _remove(table, ids[start : start + AT_ONCE])
     return figures_of(table)
+
+
+def _aged(table: Table, ids: Iterable[int]) -> list[int]:
+    """Those of them all whose files are old enough for garbage."""
+    oldest = (datetime.now(UTC) - GRACE).timestamp() * 1000
+    made = {s.snapshot_id: s.timestamp_ms for s in table.metadata.snapshots}
+    return [i for i in ids if made[i] < oldest]
 
 
 def _remove(table: Table, ids: list[int]) -> None:

@@ -17,6 +17,7 @@ from pyiceberg.manifest import ManifestFile
 from pyiceberg.table import Table
 
 from k2_lake.catalog import Lake
+from k2_lake.engine import Procedures
 from k2_lake.faults import opening, planning
 from k2_lake.maintenance.ledger import Begun, figures_of, record
 from k2_lake.read_sql import existing_table
@@ -56,13 +57,19 @@ class Sweep:
 
 
 def sweep(
-    lake: Lake, name: str, *, grace: timedelta = GRACE, dry_run: bool = False
+    lake: Lake,
+    name: str,
+    *,
+    grace: timedelta = GRACE,
+    dry_run: bool = False,
+    procedures: Procedures | None = None,
 ) -> Sweep | None:
     """Delete the files of a table that nothing reaches and that are older than ``grace``.
 
-    None for a table that was never written. Goes on record where there is something to delete.
-    Raises UnknownName, LakeUnavailable, and FileBroken, with nothing deleted, where a file that a
-    snapshot needs is not there: then the listing cannot be trusted.
+    With Iceberg's ``procedures`` only what they find unreached as well; they refuse a ``grace``
+    below a day. None for a table that was never written. Goes on record where there is something
+    to delete. Raises UnknownName, LakeUnavailable, and FileBroken, with nothing deleted, where a
+    file that a snapshot needs is not there: then the listing cannot be trusted.
     """
     if existing_table(lake, name) is None:
         return None
@@ -78,7 +85,10 @@ def sweep(
         return Sweep(name, garbage, young, None)
     before = _figures(figures_of(table), stored)
     begun = Begun(name, Action.GC, before, dry_run=dry_run)
-    freed = 0 if dry_run else _delete(store, garbage)
+    if procedures is not None and not dry_run:
+        garbage, freed = _removed(table, procedures, garbage, oldest)
+    else:
+        freed = 0 if dry_run else _delete(store, garbage)
     after = replace(
         before,
         files=before.files - len(garbage),
@@ -98,6 +108,13 @@ def old_garbage(table: Table, grace: timedelta = GRACE) -> list[StoredFile]:
 def stored_files(table: Table) -> list[StoredFile]:
     """Every file below the table's location."""
     return _listed(table)[1]
+
+
+def require_whole(table: Table) -> None:
+    """Raise FileBroken where a list of the table's files cannot be read or was cut short."""
+    with planning(table, table.metadata.snapshots):
+        for _ in _needed(table):
+            pass
 
 
 def reached(table: Table) -> Iterator[str]:
@@ -184,6 +201,17 @@ def _delete(store: pafs.FileSystem, garbage: tuple[StoredFile, ...]) -> int:
             continue
         freed += file.size
     return freed
+
+
+def _removed(
+    table: Table, procedures: Procedures, garbage: tuple[StoredFile, ...], oldest: datetime
+) -> tuple[tuple[StoredFile, ...], int]:
+    """What of it the procedure deleted, and its size."""
+    base, root = table.location(), _path(table.location())
+    located = {base + file.path.removeprefix(root): file for file in garbage}
+    gone = procedures.remove(table, {at: f.modified_at for at, f in located.items()}, oldest)
+    deleted = tuple(file for at, file in located.items() if at in gone)
+    return deleted, sum(file.size for file in deleted)
 
 
 def _figures(state: Figures, stored: list[StoredFile]) -> Figures:

@@ -61,22 +61,24 @@ def compacting(
     return act
 
 
-def expiring(lake: Lake, *, keep: int = KEEP, dry_run: bool = False) -> Act:
+def expiring(lake: Lake, engine: Engine, *, keep: int = KEEP, dry_run: bool = False) -> Act:
     """Expiry of snapshots beyond the newest ``keep``."""
 
     def act(name: str) -> Iterator[Deed]:
-        deed = expire(lake, name, keep=keep, dry_run=dry_run)
+        procedures = engine.procedures()
+        deed = expire(lake, name, keep=keep, dry_run=dry_run, procedures=procedures)
         if deed is not None:
             yield deed
 
     return act
 
 
-def sweeping(lake: Lake, *, grace: timedelta = GRACE, dry_run: bool = False) -> Act:
+def sweeping(lake: Lake, engine: Engine, *, grace: timedelta = GRACE, dry_run: bool = False) -> Act:
     """Deletion of files that nothing reaches and that are older than ``grace``."""
 
     def act(name: str) -> Iterator[Deed]:
-        done = sweep(lake, name, grace=grace, dry_run=dry_run)
+        procedures = engine.procedures()
+        done = sweep(lake, name, grace=grace, dry_run=dry_run, procedures=procedures)
         if done is not None and done.deed is not None:
             yield done.deed
 

@@ -13,12 +13,12 @@ import pyarrow as pa
 from pyiceberg.manifest import DataFile
 
 from k2_lake.catalog import Lake
-from k2_lake.engine import Done, Engine, Input, Part
+from k2_lake.engine import Done, Engine, Input, Part, Procedures
 from k2_lake.faults import broken_data, reading_data, told
 from k2_lake.spark.held import OnWorkers
 from k2_lake.spark.reading import data_frame
 from k2_lake.spark.session import spark_session
-from k2_lake.spark.settings import SparkSettings
+from k2_lake.spark.settings import SparkSettings, catalog_properties
 from k2_lake.spark.tasks import done_by_workers
 from k2_lake.spark.written import ROWS_PER_FILE
 from k2_market.errors import LakeUnavailable
@@ -75,7 +75,7 @@ class SparkEngine:
 
         Raises EngineUnavailable, LakeUnavailable where Spark gave up.
         """
-        with self._lock, _in_spark({}, self._lake.io):
+        with self._lock, in_spark({}, self._lake.io):
             return done_by_workers(self.session, work, parts, self._lake.io.properties)
 
     def held(
@@ -95,6 +95,14 @@ class SparkEngine:
         if schema is not None:
             frame = frame.select(*schema.names)
         return OnWorkers(frame, _files(inputs), most, acting, io.properties)
+
+    def procedures(self) -> Procedures | None:
+        """Where the catalog is PostgreSQL; in SQLite's Spark does not find the tables."""
+        if not catalog_properties(self._lake.settings):
+            return None
+        from k2_lake.spark.procedures import SparkProcedures
+
+        return SparkProcedures(self, self._lake)
 
 
 def _frame(
@@ -129,7 +137,7 @@ def _files(inputs: Mapping[str, object]) -> list[DataFile]:
 @contextmanager
 def _acting(inputs: Mapping[str, Input], io: PyArrowFileIO) -> Iterator[None]:
     """Let Spark work on these inputs. Raises FileBroken, LakeUnavailable."""
-    with reading_data(inputs, io), _in_spark(inputs, io):
+    with reading_data(inputs, io), in_spark(inputs, io):
         yield
 
 
@@ -148,7 +156,7 @@ def _run(
 
 
 @contextmanager
-def _in_spark(inputs: Mapping[str, Input], io: PyArrowFileIO) -> Iterator[None]:
+def in_spark(inputs: Mapping[str, Input], io: PyArrowFileIO) -> Iterator[None]:
     """Raise FileBroken for a file that is to blame, LakeUnavailable for a Spark that gave up.
 
     A statement that Spark does not understand is a bug and stays as it is.

@@ -41,7 +41,7 @@ MOST_PER_FILE = ROWS_PER_FILE * 5 // 4
 PACKED = pa.schema([pa.field("file", pa.binary(), nullable=False)])
 PACKED_COLUMNS = "file binary"
 
-_NO_HISTORY: dict[str, object] = {
+NO_HISTORY: dict[str, object] = {
     "snapshots": [],
     "snapshot_log": [],
     "metadata_log": [],
@@ -65,7 +65,7 @@ class Target:
     @classmethod
     def of(cls, table: Table, store: Mapping[str, str]) -> Target:
         """The table as it is in ``table``, its files written with the properties of ``store``."""
-        told = table.metadata.model_copy(update=_NO_HISTORY)
+        told = table.metadata.model_copy(update=NO_HISTORY)
         return cls(name_of(table), told.model_dump_json(), dict(store))
 
     def __reduce__(self) -> tuple[type[Target], tuple[str, str, Mapping[str, str]]]:

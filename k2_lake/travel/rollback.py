@@ -160,6 +160,7 @@ def _commit(table: Table, plan: Rollback, old: Files, new: Files) -> None:
         table,
         remove=old.files,
         add_files=new.files,
+        needs=[plan.to.snapshot_id],
         mode=Mode.RECOMPUTE,
         days=[d.day for d in plan.days if d.day is not None],
         figures={"restored": new.rows, "withdrawn": old.rows, "recomputed": 1},

@@ -49,6 +49,20 @@ def _known_files(lake: Lake, name: str) -> set[str]:
     return {p.rsplit("/", 1)[1] for p in planned(lake.table(name), TABLES[name].schema).paths}
 
 
+def test_what_needs_a_snapshot_is_not_committed_once_that_is_expired(tmp_path: Path) -> None:
+    lake = open_lake(tmp_path)
+    for _ in range(2):
+        commit(lake.table(BRONZE), mode=Mode.APPEND, days=[])
+    table, other = lake.table(BRONZE), lake.table(BRONZE)
+    first = lineage(table)[-1].snapshot_id
+    other.maintenance.expire_snapshots().by_id(first).commit()
+    with pytest.raises(CommitConflict, match=rf"snapshot {first} was expired"):
+        commit(table, needs=[first], mode=Mode.RECOMPUTE, days=[])
+    now = lake.table(BRONZE)
+    assert len(lineage(now)) == 1
+    commit(now, needs=[lineage(now)[0].snapshot_id], mode=Mode.RECOMPUTE, days=[])
+
+
 @catalogs
 @pytest.mark.local_storage
 def test_of_two_writers_planned_on_one_head_the_second_gets_a_conflict(

@@ -144,6 +144,9 @@ class Meanwhile:
                 self._happens.pop()()
         return self._engine.query(sql, inputs, schema)
 
+    def procedures(self) -> None:
+        return self._engine.procedures()
+
 
 def test_an_append_meanwhile_is_kept_and_nothing_is_rewritten_again(tmp_path: Path) -> None:
     driver = filled(tmp_path)
