@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 
 # A test runs each statement a few times at most: compiling it well costs more than it gives.
-DEFAULTS = """
-spark.driver.extraJavaOptions -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
+# Java is started once, perhaps before a test whose store refuses checksums set the environment.
+JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Daws.requestChecksumCalculation=WHEN_REQUIRED"
+DEFAULTS = f"""
+spark.driver.extraJavaOptions {JAVA}
 spark.sql.codegen.wholeStage false
 """
 
