@@ -81,7 +81,7 @@ def expected(trades: Sequence[Sequence[Trade]]) -> list[Sums]:
         return [(Decimal(v), Decimal(s), (s / v).quantize(UNIT, ROUND_FLOOR)) for v, s in each]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(windows(), min_size=1, max_size=30))
 def test_duckdb_is_exact_up_to_the_largest_sums(trades: list[list[Trade]]) -> None:
     assert sums(DuckDBEngine(), trades) == expected(trades)
@@ -93,8 +93,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory, spark_settings: SparkSetting
 
 
 @pytest.mark.spark
-@settings(max_examples=4, deadline=None)
-@given(trades=st.lists(windows(), min_size=100, max_size=200))
+@settings(max_examples=3, deadline=None)
+@given(trades=st.lists(windows(), min_size=30, max_size=60))
 def test_spark_is_exact_up_to_the_largest_sums(
     spark: SparkEngine, trades: list[list[Trade]]
 ) -> None:

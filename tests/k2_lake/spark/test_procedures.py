@@ -99,6 +99,7 @@ def snapshots(driver: LakeDriver, name: str) -> list[int]:
     return [s.sequence_number or 0 for s in lineage(driver.lake.table(name))][::-1]
 
 
+@pytest.mark.timeout(600)
 def test_a_lake_that_spark_keeps_in_order_goes_on_as_any_other(
     tmp_path: Path, driver: LakeDriver, spark: SparkEngine
 ) -> None:
