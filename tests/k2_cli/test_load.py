@@ -115,20 +115,20 @@ def test_a_dump_goes_through_a_cluster_once_and_its_repeat_adds_nothing(
     assert not (home / "broker").exists()
 
 
-# Loads a file in this process, 10,000 rows at once in each step instead of up to 500,000, and tells
+# Loads a file in this process, 20,000 rows at once in each step instead of up to 500,000, and tells
 # the most memory it held. What a step takes at once decides it; each run leaves a little.
 MEASURED = """
 import resource, sys
 from k2_assets import ingest
 from k2_cli import chain, main
 from k2_lake import silver
-chain.ROWS_AT_ONCE = ingest.FRAMES_PER_COMMIT_EMBEDDED = silver.FRAMES_PER_COMMIT = 10_000
+chain.ROWS_AT_ONCE = ingest.FRAMES_PER_COMMIT_EMBEDDED = silver.FRAMES_PER_COMMIT = 20_000
 main.app(sys.argv[1:], standalone_mode=False)
 print("PEAK", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 # Less than a row takes by itself, so rows that have gone through are not kept.
 MOST_MORE_BYTES_A_ROW = 750
-COUNTS = (30_000, 300_000)
+COUNTS = (60_000, 600_000)
 
 
 @pytest.mark.timeout(600)
